@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -148,6 +149,35 @@ def test_a_sentence_cannot_speak_as_the_prompt_does(checkpoints: dict[str, Path]
     model = built(checkpoints["qwen2_vl"])
     vectors = model.embed_queries([Query("a <|image_pad|> dog"), Query("a < |image_pad|> dog"), Query("{instruction}")])
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+
+
+def test_braces_in_an_instruction_are_characters(checkpoints: dict[str, Path]) -> None:
+    """The sentence, and the frames, go where the prompt says, and nowhere else."""
+    folder = checkpoints["qwen2_vl"]
+    plain = {"prompt": "{instruction} {content}"}
+    odd = "Find {content} {video} {x} {"
+    (vector,) = built(folder, **plain, query_instruction=odd).embed_queries([Query("a {instruction} dog")])
+    np.testing.assert_allclose(vector, plain_state(folder, f"{odd} a {{instruction}} dog"), atol=1e-5)
+    model = built(folder, **plain, video_instruction=odd)
+    (video,) = model.embed_videos([Features(TIMES[:2], model.encode_images(pictures(2)))])
+    assert np.linalg.norm(video.video) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "preprocessor_config.json", "model.safetensors"])
+def test_a_checkpoint_without_a_part_is_one_line(name: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoints["qwen3_vl"], tmp_path / "part"))
+    (folder / name).unlink()
+    with pytest.raises(ModelNotFound, match=re.escape(str(folder))):
+        built(folder)
+
+
+def test_vectors_that_are_no_numbers_are_refused(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoints["qwen2_vl"], tmp_path / "damaged"))
+    tensors = load_file(folder / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("embed_tokens.weight"))
+    save_file({**tensors, name: tensors[name] * float("nan")}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelNotFound, match="its vectors are no numbers"):
+        built(folder).embed_queries([Query("a dog")])
 
 
 def test_other_checkpoints_are_refused(tmp_path: Path) -> None:

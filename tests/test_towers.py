@@ -22,8 +22,8 @@ from mmi_tvr import keyimages, models, plugins
 from mmi_tvr.encoders import clip_settings
 from mmi_tvr.encoders.clip import ClipTowers
 from mmi_tvr.encoders.clip_vision import ClipPixels, ClipVisionTower
-from mmi_tvr.errors import ModelNotFound
-from mmi_tvr.types import Video
+from mmi_tvr.errors import ModelNotFound, UsageError
+from mmi_tvr.types import Features, Query, Video
 from mmi_tvr.utils.installation import installed
 
 
@@ -301,3 +301,61 @@ def test_cut_weights_are_one_line(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-100])
     with pytest.raises(ModelNotFound, match="not a checkpoint of the CLIP layout"):
         ClipTowers(folder, "cpu")
+
+
+@pytest.mark.parametrize("layout", tiny_towers.LAYOUTS)
+def test_a_checkpoint_without_its_tokenizer_is_one_line(layout: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    """transformers makes a tokenizer that knows no word, and every sentence is the same then."""
+    folder = Path(shutil.copytree(folders[layout], tmp_path / layout))
+    for name in ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt"):
+        (folder / name).unlink(missing_ok=True)
+    with pytest.raises(ModelNotFound, match="its tokenizer"):
+        ClipTowers(folder, "cpu", text_first=True).embed_texts(["a red dog"])
+
+
+@pytest.mark.parametrize("text_first", [True, False])
+@pytest.mark.parametrize("layout", ["clip", "siglip", "metaclip2", "chinese_clip"])
+def test_pictures_of_another_size_than_the_tower_reads_are_one_line(
+    layout: str, text_first: bool, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(folders[layout], tmp_path / layout))
+    settings = folder / "preprocessor_config.json"
+    picture = np.zeros((80, 80, 3), np.uint8)
+    change(settings, size=None, crop_size=None)  # those of the class: 224
+    with pytest.raises(ModelNotFound, match=f"makes pictures of 224 x 224, and its tower reads {SIZE} x {SIZE}"):
+        ClipTowers(folder, "cpu", text_first=text_first).embed_images([picture])
+    settings.unlink()
+    with pytest.raises(ModelNotFound, match=r"not a checkpoint of the CLIP layout: .*image processor"):
+        ClipTowers(folder, "cpu", text_first=text_first).embed_images([picture])
+
+
+@pytest.mark.parametrize("side", ["text", "visual"])
+def test_damaged_weights_make_no_vectors(side: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folders["clip"], tmp_path / "clip"))
+    tensors = load_file(folder / "model.safetensors")
+    tensors[f"{side}_projection.weight"][0, 0] = float("nan")
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    towers = ClipTowers(folder, "cpu", text_first=True)
+    with pytest.raises(ModelNotFound, match="its vectors are no numbers"):
+        towers.embed_texts(["a dog"]) if side == "text" else towers.embed_images([np.ones((9, 9, 3), np.uint8)])
+
+
+def test_narrower_vectors_are_the_beginning_of_the_whole(folders: dict[str, Path]) -> None:
+    whole, narrow = (
+        plugins.build("models", "clip4clip", {"checkpoint": str(folders["clip"]), "width": width}, device="cpu")
+        for width in (None, 8)
+    )
+    arrays = whole.encode_images(list(np.random.default_rng(0).integers(0, 256, (3, 70, 80, 3), dtype=np.uint8)))
+    features = Features(np.array([[0.0, 1, 0], [1, 2, 1], [2, 3, 2]]), arrays)
+    (video,), (cut,) = whole.embed_videos([features]), narrow.embed_videos([features])
+    moments = video.moments[:, :8] / np.linalg.norm(video.moments[:, :8], axis=1, keepdims=True)
+    np.testing.assert_allclose(cut.moments, moments, atol=1e-6)
+    mean = moments.mean(axis=0)
+    np.testing.assert_allclose(cut.video, mean / np.linalg.norm(mean), atol=1e-6)
+    start = whole.embed_queries([Query("a dog")])[:, :8]
+    np.testing.assert_allclose(narrow.embed_queries([Query("a dog")]), start / np.linalg.norm(start), atol=1e-6)
+    assert whole.vision_fingerprint() == narrow.vision_fingerprint()  # what is cached serves both
+    assert whole.fingerprint() != narrow.fingerprint()
+    wide = plugins.build("models", "clip4clip", {"checkpoint": str(folders["clip"]), "width": 25}, device="cpu")
+    with pytest.raises(UsageError, match="vectors of 24 numbers, not 25"):
+        wide.embed_queries([Query("a dog")])

@@ -99,7 +99,10 @@ class ClipTowers:
             return JinaPictures(self._folder, self.image_size)
         from transformers import AutoImageProcessor
 
-        return AutoImageProcessor.from_pretrained(self._folder, **LOCAL)  # type: ignore[no-untyped-call]
+        try:
+            return AutoImageProcessor.from_pretrained(self._folder, **LOCAL)  # type: ignore[no-untyped-call]
+        except pretrained.unreadable() as error:
+            raise _no_checkpoint(self._folder, error) from error
 
     @late_property
     def _vision(self) -> ClipVisionTower | None:
@@ -118,9 +121,22 @@ class ClipTowers:
 
     def _prepared(self, images: Sequence[Pixels]) -> Mapping[str, Any]:
         """Return the vision tower's inputs."""
-        if self._pixels is not None:
-            return self._pixels(images)
-        inputs: Mapping[str, Any] = self._processor(images=list(images), return_tensors="pt")
+        return self._processed(images) if self._pixels is None else self._of_its_size(self._pixels(images))
+
+    def _processed(self, images: Sequence[Pixels]) -> Mapping[str, Any]:
+        """Return the vision tower's inputs as the layout's own code makes them."""
+        return self._of_its_size(self._processor(images=list(images), return_tensors="pt"))
+
+    def _of_its_size(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return inputs. ModelNotFound where they are pictures of another size than the tower reads."""
+        pixels = inputs["pixel_values"]
+        side = self.image_size
+        if pixels.ndim == 4 and tuple(pixels.shape[2:]) != (side, side):  # SigLIP 2 of native sizes reads patches
+            made = " x ".join(map(str, pixels.shape[2:]))
+            raise ModelNotFound(
+                f"{self._folder}: preprocessor_config.json makes pictures of {made}, and its tower reads "
+                f"{side} x {side}: they do not belong together"
+            )
         return inputs
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -145,6 +161,8 @@ class ClipTowers:
                 # Depending on the architecture the projected features come bare or as an output's pooler_output.
                 parts.append(output if isinstance(output, torch.Tensor) else output.pooler_output)
             vectors = torch.nn.functional.normalize(torch.cat(parts).float(), dim=-1)
+        if not bool(vectors.isfinite().all()):
+            raise ModelNotFound(f"{self._folder}: its vectors are no numbers: damaged weights")
         return np.asarray(vectors.cpu().numpy(), dtype=np.float32)
 
 

@@ -44,7 +44,7 @@ class ClipTokenTowers(ClipTowers):
         parts = []
         with torch.inference_mode():
             for batch in self._batches(images):
-                inputs = self._processor(images=list(batch), return_tensors="pt").to(self._device)
+                inputs = on_device(self._processed(batch), self._device)
                 parts.append(tower(**inputs).pooler_output.float().cpu())
         return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ModelNotFound, UsageError, one_line
 from ..utils.files import draft_of_folder, write_atomically
 from ..utils.wording import counted
-from . import hub, vit
+from . import hub, pretrained, vit
 from .state_file import read_state, require_numbers
 from .tower_sources import WEIGHTS, as_dict
 from .video_text import TowerSizes, VideoTextTowers
@@ -71,7 +71,6 @@ def convert(file: Path, folder: Path, tokenizer: Path) -> Conversion:
     """
     import torch
     from safetensors.torch import save
-    from transformers import AutoTokenizer
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: not an empty folder; name a new one")
@@ -83,7 +82,7 @@ def convert(file: Path, folder: Path, tokenizer: Path) -> Conversion:
     except (ValueError, ArithmeticError) as error:  # as a width that heads do not divide
         raise ModelNotFound(f"{file}: no model has tensors of such sizes: {one_line(error)}") from error
     _check(tensors, expected, file)
-    words = AutoTokenizer.from_pretrained(tokenizer, **hub.LOCAL)
+    words = pretrained.tokenizer(tokenizer)
     if len(words) != sizes.text.vocab_size:
         raise ModelNotFound(
             f"{tokenizer}: its tokenizer has {counted(len(words), 'token')}, and the text tower in {file} "

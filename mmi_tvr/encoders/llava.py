@@ -259,8 +259,6 @@ def load(
         MissingExtra: where it is to be quantised or adapted without the packages of the extra `train`.
         UsageError: where the attention kernel is not there.
     """
-    from transformers import AutoTokenizer
-
     folder = hub.locate(options.checkpoint)
     model: Any = _pretrained(folder, options, device)
     if options.checkpointing:
@@ -274,7 +272,7 @@ def load(
             lora.add_judge(model, judge)
     elif trainable and options.lora is not None:
         model = lora.attach(model, options.lora)
-    return Llava(model.eval(), AutoTokenizer.from_pretrained(folder, **hub.LOCAL), options.grid, adapted)
+    return Llava(model.eval(), pretrained.tokenizer(folder), options.grid, adapted)
 
 
 def merge(options: LlavaOptions, adapter: Path, folder: Path) -> None:

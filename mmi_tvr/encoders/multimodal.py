@@ -23,6 +23,7 @@ from .hub import LOCAL, checkpoint_digest, locate, model_type
 from .quiet import quiet_loading
 
 MODEL_TYPES = frozenset({"qwen2_vl", "qwen2_5_vl", "qwen3_vl"})
+VIDEO = "\0"  # where frames go in a prompt; in no text
 _START, _END = "<|vision_start|>", "<|vision_end|>"
 _PICTURE, _VIDEO = "<|image_pad|>", "<|video_pad|>"
 _PICTURE_TYPE, _VIDEO_TYPE = 1, 2  # as the models number what a token stands for
@@ -53,7 +54,7 @@ class MultimodalEncoder:
             UsageError: where its vectors have fewer than `width` numbers.
         """
         import torch
-        from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+        from transformers import AutoImageProcessor, AutoModel
 
         adapter = folder if adapter_file.is_adapter(folder) else None
         if adapter is not None:
@@ -67,7 +68,7 @@ class MultimodalEncoder:
             self._model = pretrained.load(AutoModel, folder, dtype=dtype)
             if adapter is not None:
                 adapter_file.add(self._model, adapter)
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **LOCAL)
+            self._tokenizer: Any = pretrained.tokenizer(folder)
             self._pictures: Any = AutoImageProcessor.from_pretrained(folder, **LOCAL)  # type: ignore[no-untyped-call]
         except pretrained.unreadable() as error:
             raise ModelNotFound(f"{folder}: not a checkpoint of that layout: {one_line(error)}") from error
@@ -79,6 +80,7 @@ class MultimodalEncoder:
         if adapter is not None:
             self.digest = digest("adapted", self.digest, checkpoint_digest(adapter))
         self._kind = kind
+        self._folder = folder
         self._device = resolve(device)
         self._model.eval().to(self._device)
         self._torch = torch
@@ -104,10 +106,10 @@ class MultimodalEncoder:
     def embed_frames(
         self, prompt: str, frames: Sequence[Pixels], times: FloatArray | None, bounded: bool = True
     ) -> NDArray[np.float32]:
-        """Return the unit vector (width,) of a prompt whose `{video}` are frames.
+        """Return the unit vector (width,) of a prompt whose `VIDEO` are frames.
 
         Args:
-            prompt: with one `{video}`.
+            prompt: with one `VIDEO`, where they go.
             frames: pictures of one size, in order.
             times: their seconds, where they are frames of one video; None: they are pictures.
             bounded: whether the marks of where vision begins and ends stand around them.
@@ -127,9 +129,7 @@ class MultimodalEncoder:
                 text = "".join(f"<{second:.1f} seconds>{start}{_VIDEO * count}{end}" for count, second in timed)
             whole = self._torch.tensor([[len(frames), *grid[0, 1:].tolist()]])
             inputs = {"pixel_values_videos": pictures["pixel_values"], "video_grid_thw": whole}
-        ids = self._tokenizer(prompt.replace("{video}", text), add_special_tokens=False, return_tensors="pt")[
-            "input_ids"
-        ]
+        ids = self._tokenizer(prompt.replace(VIDEO, text), add_special_tokens=False, return_tensors="pt")["input_ids"]
         types = self._torch.zeros_like(ids)
         types[ids == self._tokenizer.convert_tokens_to_ids(_PICTURE)] = _PICTURE_TYPE
         types[ids == self._tokenizer.convert_tokens_to_ids(_VIDEO)] = _VIDEO_TYPE
@@ -146,4 +146,9 @@ class MultimodalEncoder:
             rows = torch.arange(len(states), device=states.device)
             vectors = states[rows, last.to(states.device)].float()[:, : self.width]
             unit = torch.nn.functional.normalize(vectors, dim=-1)
+        if not bool(unit.isfinite().all()):
+            raise ModelNotFound(
+                f"{self._folder}: its vectors are no numbers, with weights of {self._model.dtype}; where that is "
+                "float16, bfloat16 has a wider range (dtype)"
+            )
         return np.asarray(unit.cpu().numpy(), dtype=np.float32)

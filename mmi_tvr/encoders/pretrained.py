@@ -32,6 +32,31 @@ def load(kind: Any, folder: Path, **arguments: Any) -> Any:
     return model
 
 
+def tokenizer(folder: Path) -> Any:
+    """Return the tokenizer of a checkpoint.
+
+    transformers makes one that knows no word where a folder has no file of it, and says nothing.
+
+    Raises:
+        ModelNotFound: where files of it are missing.
+        Exception: those of `unreadable`, and ImportError.
+    """
+    from transformers import AutoTokenizer
+
+    loaded: Any = AutoTokenizer.from_pretrained(folder, **LOCAL)
+    require_words(loaded, folder)
+    return loaded
+
+
+def require_words(tokenizer: Any, folder: Path) -> None:
+    """Raise ModelNotFound where a folder has no file that the words of its tokenizer could be from."""
+    names = sorted({*tokenizer.vocab_files_names.values(), "tokenizer.json"})
+    if not any((folder / name).is_file() for name in names):
+        raise ModelNotFound(
+            f"{folder}: its tokenizer is missing ({' or '.join(names)}); copy it from where the checkpoint comes from"
+        )
+
+
 def unreadable(*more: type[Exception]) -> tuple[type[Exception], ...]:
     """Return what transformers raises of a damaged checkpoint (cut files, settings of another kind), and `more`."""
     from huggingface_hub.errors import StrictDataclassError

@@ -32,6 +32,7 @@ from typing import Any
 from ..errors import ModelNotFound, one_line
 from ..utils.loading import late_property
 from ..utils.reading import MAX_CHARACTERS, characters_read
+from . import pretrained
 from .hub import LOCAL
 from .quiet import quiet_loading
 from .tokenizer_file import FileTokenizer
@@ -160,10 +161,10 @@ class SentenceReader:
 
 @quiet_loading()
 def _load(folder: Path) -> Any:
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     try:
-        return AutoTokenizer.from_pretrained(folder, **LOCAL)
+        return pretrained.tokenizer(folder)
     except ImportError as error:  # SigLIP's class needs sentencepiece; tokenizer.json says the same without it
         if (folder / "tokenizer.json").is_file():
             return PreTrainedTokenizerFast.from_pretrained(folder, **LOCAL)

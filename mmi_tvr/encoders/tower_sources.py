@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from ..errors import ModelNotFound, UsageError, one_line
 from ..utils.hashing import digest
 from ..utils.loading import late_property
-from . import hub, vit
+from . import hub, pretrained, vit
 from .options import NewTowersOptions, VideoTowerOptions
 from .quiet import quiet_loading
 from .video_text import PixelReader, TowerSizes, Trained, VideoTextTowers
@@ -126,14 +126,14 @@ class NewTowers:
         return self._distilbert
 
     def _text_config(self) -> Any:
-        from transformers import AutoTokenizer, DistilBertConfig
+        from transformers import DistilBertConfig
 
         if self._distilbert:
             if (kind := hub.model_type(self._distilbert)) != DistilBertConfig.model_type:
                 raise ModelNotFound(f"{self._distilbert}: a {kind or 'folder without a'} checkpoint; not a DistilBERT")
             return DistilBertConfig.from_pretrained(self._distilbert, **hub.LOCAL)
         sizes = self._options.text
-        words = len(AutoTokenizer.from_pretrained(self._tokenizer, **hub.LOCAL))
+        words = len(pretrained.tokenizer(self._tokenizer))
         return DistilBertConfig(
             vocab_size=words,
             max_position_embeddings=sizes.tokens,

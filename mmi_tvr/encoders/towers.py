@@ -91,7 +91,7 @@ class LlavaTowers(ClipTowers):
         parts = []
         with torch.inference_mode():
             for batch in self._batches(images):
-                pixels = self._processor(images=list(batch), return_tensors="pt")["pixel_values"]
+                pixels = self._processed(batch)["pixel_values"]
                 parts.append(self.pixel_features(pixels.to(self._device)))
         dtypes = {"image": np.float32, "regions": np.float16, "patches": np.float16}
         return {

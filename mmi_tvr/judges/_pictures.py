@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..encoders import hub
+from ..encoders import hub, pretrained
 from ..encoders.quiet import quiet_loading
 from ..errors import ModelNotFound, one_line
 from ..types import Pixels
@@ -29,6 +29,7 @@ def load_processor(folder: Path) -> Any:
         raise ModelNotFound(f"{folder}: no processor that can be read: {one_line(error)}") from error
     if "image_processor" not in processor.to_dict():
         raise ModelNotFound(f"{folder}: its processor takes no pictures")
+    pretrained.require_words(processor.tokenizer, folder)
     return processor
 
 

@@ -231,10 +231,8 @@ class TransformersJudge:
 
     @late_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
         try:
-            return AutoTokenizer.from_pretrained(self._folder, **hub.LOCAL)
+            return pretrained.tokenizer(self._folder)
         except pretrained.unreadable() as error:
             raise ModelNotFound(f"{self._folder}: no tokenizer that can be read: {one_line(error)}") from error
 

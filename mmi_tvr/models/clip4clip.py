@@ -16,6 +16,7 @@ from pydantic import Field
 
 from ..encoders import hub
 from ..encoders.clip import ClipTowers, cached_towers
+from ..errors import UsageError
 from ..plugins import BaseOptions
 from ..types import Availability, Embeddings, Features, Pixels, Query, Scoring
 from ..utils.hashing import digest
@@ -32,6 +33,7 @@ class Options(BaseOptions):
         description="folder or hub name of a CLIP, MetaCLIP 2, SigLIP, Chinese-CLIP, Jina-CLIP v2 or CLIP-ViP"
     )
     batch: int = Field(32, ge=1, description="pictures or sentences that the towers read at once")
+    width: int | None = Field(None, ge=8, description="numbers of a vector that are kept (Matryoshka); default: all")
     moment_weight: float = Field(0.0, ge=0, le=1, description="share of the best key images in a video's score")
     top_moments: int = Field(1, ge=1, description="how many best key images")
     min_relevance: float = Field(0.5, ge=0, le=1, description="relevance of the best hit below which nothing is found")
@@ -49,6 +51,8 @@ def build(options: Options, *, device: str) -> Clip4Clip | ClipVip:
         from ..encoders.clip_vip import ClipVipTowers
         from ._clip_vip import ClipVip
 
+        if options.width is not None:
+            raise UsageError(f"width: {folder} is a CLIP-ViP, whose vectors were not trained to be cut")
         return ClipVip(_scoring(options), ClipVipTowers(folder, device, options.batch))
     return Clip4Clip(options, ClipTowers(folder, device, options.batch, text_first=True))
 
@@ -84,6 +88,7 @@ class Clip4Clip:
         self.scoring = _scoring(options)
         self.image_size = towers.image_size
         self._towers = towers
+        self._width = options.width
 
     def encode_images(self, images: Sequence[Pixels]) -> Mapping[str, NDArray[Any]]:
         """Return {"image": (N, D)}, unit vectors, float32."""
@@ -91,11 +96,11 @@ class Clip4Clip:
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
         """Return unit vectors (D,) of each video and (K, D) of its key images."""
-        return [mean_of_key_images(video) for video in features]
+        return [mean_of_key_images(video, self._width) for video in features]
 
     def embed_queries(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """Return unit vectors (N, D)."""
-        return self._towers.embed_texts([query.spoken for query in queries])
+        return _cut(self._towers.embed_texts([query.spoken for query in queries]), self._width)
 
     def characters_read(self, text: str) -> int:
         """Return how many characters of a sentence, from its start, the text tower reads."""
@@ -106,14 +111,29 @@ class Clip4Clip:
 
     def fingerprint(self) -> str:
         text = [self._towers.text_version] if self._towers.text_version else []
-        return digest(self.name, self.vision_fingerprint(), "mean", *text)
+        width = [] if self._width is None else [self._width]
+        return digest(self.name, self.vision_fingerprint(), "mean", *text, *width)
 
 
-def mean_of_key_images(video: Features) -> Embeddings:
-    """Return the unit vectors of a video's key images, and their mean's."""
-    moments = video.arrays["image"]
+def mean_of_key_images(video: Features, width: int | None = None) -> Embeddings:
+    """Return the unit vectors of a video's key images, and their mean's; of `width` numbers, as `_cut` has them."""
+    moments = _cut(video.arrays["image"], width)
     mean = moments.mean(axis=0)
     return Embeddings(mean / np.linalg.norm(mean), moments, video.segments)
+
+
+def _cut(vectors: NDArray[np.float32], width: int | None) -> NDArray[np.float32]:
+    """Return the first `width` numbers of unit vectors (N, D), as unit vectors; None: the vectors.
+
+    Raises UsageError where they have fewer.
+    """
+    if width is None:
+        return vectors
+    if width > vectors.shape[1]:
+        raise UsageError(f"width: this checkpoint has vectors of {vectors.shape[1]} numbers, not {width}")
+    parts = vectors[:, :width]
+    unit: NDArray[np.float32] = parts / np.maximum(np.linalg.norm(parts, axis=1, keepdims=True), np.float32(1e-12))
+    return unit
 
 
 def vision_fingerprint(towers: ClipTowers) -> str:

@@ -10,6 +10,7 @@ pixels; what looks like a special token in a sentence (<|...|>) is none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,12 +20,13 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from ..encoders import hub
-from ..encoders.multimodal import MODEL_TYPES, MultimodalEncoder
+from ..encoders.multimodal import MODEL_TYPES, VIDEO, MultimodalEncoder
 from ..plugins import BaseOptions
 from ..types import Availability, Embeddings, Features, Pixels, Query, Scoring
 from ..utils.hashing import digest
 from ._folder import cached_checkpoints
 
+_PLACE = re.compile(r"\{instruction\}|\{content\}")
 _CHAT = "<|im_start|>system\n{instruction}<|im_end|>\n<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -100,7 +102,7 @@ class Mllm:
 
     def embed_videos(self, features: Sequence[Features]) -> list[Embeddings]:
         """Return unit vectors of each video, read as a whole, and of its key images, each read as a picture."""
-        prompt = _filled(self._options.prompt, self._options.video_instruction, "{video}")
+        prompt = _filled(self._options.prompt, self._options.video_instruction, VIDEO)
         embeddings = []
         for video in features:
             frames = list(video.arrays["pixels"])
@@ -136,4 +138,6 @@ class Mllm:
 
 
 def _filled(prompt: str, instruction: str, content: str) -> str:
-    return prompt.replace("{instruction}", instruction).replace("{content}", content)
+    """Return the prompt with both in their places; braces in them are ordinary characters."""
+    parts = {"{instruction}": instruction, "{content}": content}
+    return _PLACE.sub(lambda place: parts[place.group()], prompt)
