@@ -132,9 +132,9 @@ class ClipTowers:
         pixels = inputs["pixel_values"]
         side = self.image_size
         if pixels.ndim == 4 and tuple(pixels.shape[2:]) != (side, side):  # SigLIP 2 of native sizes reads patches
-            made = " x ".join(map(str, pixels.shape[2:]))
+            size = " x ".join(map(str, pixels.shape[2:]))
             raise ModelNotFound(
-                f"{self._folder}: preprocessor_config.json makes pictures of {made}, and its tower reads "
+                f"{self._folder}: preprocessor_config.json makes pictures of {size}, and its tower reads "
                 f"{side} x {side}: they do not belong together"
             )
         return inputs
