@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import AnswerError, ServerUnusable
-from ..types import JudgedBy, Judgement, Pixels
+from ..types import Judgement, Pixels
 from ..utils.budget import Budget, BudgetLimits
 from ..utils.wording import counted
+from .abilities import THINKING_TOKENS, ServerAbilities, ServerCheck
 from .answer_words import AnswerWords
 from .client import PICTURE_TOKENS, ServerClient, ServerOptions, listed_models, offer
 from .closed_questions import ClosedQuestionClient, ClosedQuestionOptions
@@ -27,7 +28,6 @@ TOTAL_SECONDS = 60.0  # of all checks together (decision: as long as somebody wa
 _FIRST_SECONDS, _SECONDS = 25.0, 15.0  # of the first answer, before which a model may be loaded; of every other one
 KEY_IMAGES = 12  # of a video in one message, as the settings have it
 _ANSWER_TOKENS = 48  # as prompts/answer.yaml has it
-_THINKING_TOKENS = 1024  # with which a model that thinks comes to an answer
 _PROMPT_WORDS = 2400  # of a long prompt: more than the 2,048 tokens that Ollama reads by default
 _QUESTION_TOKENS = 200  # that stand beside the pictures of a video
 _CUT_SHARE = 0.95  # tokens a word, below which a server has not counted all of a prompt
@@ -44,65 +44,12 @@ _QUIET: tuple[dict[str, Any], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class ServerCheck:
-    """One thing that was checked; `detail` says what was seen, and what to do where it is not `ok`."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class ClosedQuestions:
     """Two questions as a judge asks them: one whose answer is positive, one whose answer is negative; and the words."""
 
     fits: str
     fits_not: str
     words: AnswerWords
-
-
-@dataclass
-class ServerAbilities:
-    """What the checks have shown so far."""
-
-    models: list[str] = field(default_factory=list)
-    model: str = ""
-    texts: bool = False
-    pictures: bool = False
-    key_images: bool = False
-    judged_by: JudgedBy | None = None
-    context: bool = True  # long enough for a video; also where it could not be checked
-    chinese: bool = False
-    thinks: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
-    picture_tokens: int | None = None
-
-    def good_for(self) -> dict[str, Any]:
-        """Return what the server is good for (a documented contract: `good_for` of `doctor --server --json`)."""
-        return {
-            "answers_about_texts": self.texts,
-            "answers_about_pictures": self.texts and self.key_images and self.context,
-            "judge": self.judged_by,
-            "expansion": self.texts,
-        }
-
-    def settings(self, options: ServerOptions) -> dict[str, Any]:
-        """Return the settings to use the server with, dotted names and values; none where it is good for nothing."""
-        defaults = type(options)()
-        server: dict[str, Any] = {"name": "openai", "base_url": options.base_url, "model": self.model}
-        if options.key_variable != defaults.key_variable:
-            server["key_variable"] = options.key_variable
-        if self.extra:
-            server["extra"] = self.extra
-        good_for = self.good_for()
-        values: dict[str, Any] = {}
-        if good_for["answers_about_pictures"]:
-            values |= {f"rerank.answerer.{name}": value for name, value in server.items()}
-            if self.thinks:
-                values["rerank.answerer.max_tokens"] = 4 * _THINKING_TOKENS
-        if self.judged_by is not None:
-            values |= {f"rerank.judge.{name}": value for name, value in server.items()}
-        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +171,7 @@ class ServerProbe:
                 self._server.options = self.options.model_copy(update={"extra": extra})
                 return ServerCheck("thinking", True, f"switched off by extra: {extra}"), quiet
         self.abilities.thinks = True
-        detail = f"it thinks before each answer: slow, and max_tokens must leave room ({4 * _THINKING_TOKENS})"
+        detail = f"it thinks before each answer: slow, and max_tokens must leave room ({4 * THINKING_TOKENS})"
         return ServerCheck("thinking", False, detail), self._ask(question, seconds=_FIRST_SECONDS)
 
     def _chinese(self) -> ServerCheck:
@@ -351,7 +298,7 @@ class ServerProbe:
         if seconds <= 0:
             return _Reply(AnswerError(f"not checked: the {TOTAL_SECONDS:.0f} seconds of all checks are over"))
         parts = [picture_part(data_url(picture, "jpeg")) for picture in pictures]
-        limit = _THINKING_TOKENS if self.abilities.thinks else _ANSWER_TOKENS
+        limit = THINKING_TOKENS if self.abilities.thinks else _ANSWER_TOKENS
         body = {
             "model": self.abilities.model,
             "messages": [{"role": "user", "content": around_pictures("", parts, question)}],

@@ -14,10 +14,11 @@ import typer
 from rich.markup import escape
 
 from .. import plugins, prompt_templates
+from ..chat.abilities import ServerAbilities
 from ..chat.answer_words import AnswerWords
 from ..chat.client import ServerOptions
 from ..chat.content import quote
-from ..chat.probes import ClosedQuestions, ServerAbilities, ServerProbe
+from ..chat.probes import ClosedQuestions, ServerProbe
 from ..errors import UsageError
 from ..utils.environment import API_KEY
 from ..utils.installation import ExtraPackage, extras, install_extra, install_packages
