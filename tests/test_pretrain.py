@@ -383,7 +383,7 @@ def test_a_batch_in_one_piece_has_the_same_losses(
     stage = LanguageStage(Llava(layout.new_llava(clip, words[1]), words[1], 2)).eval()
     data = ConversationBatches(dataset, features(VIDEOS), 8, seed=0, tokenize=stage.tokenize, video_share=0.4)
     batch = data.batch(range(12), np.random.default_rng(1))
-    texts = ["a red ring", "a blue star grows, then a red ring moves to the left"] * 40
+    texts = list(dict.fromkeys(itertools.islice(corpus(dataset.specs()), 80)))
     names = ("replies", "judged", "agrees", "facts", "events")
     losses, vectors = stage.loss_terms(batch, names), encode(clip, words[0], texts)
     assert len(stage.read(batch)) == 6
@@ -396,6 +396,23 @@ def test_a_batch_in_one_piece_has_the_same_losses(
     assert len(stage.read(batch)) == 1
     torch.testing.assert_close(stage.loss_terms(batch, names), losses)
     torch.testing.assert_close(encode(clip, words[0], texts), vectors)
+
+
+def test_equal_sentences_are_read_once(words: tuple[Any, Any]) -> None:
+    torch.manual_seed(0)
+    clip = layout.new_clip(words[0]).double()
+    texts = ["a red ring", "a blue star grows, then a red ring moves to the left", "a red ring", "a red ring grows"]
+    alone = torch.cat([encode(clip, words[0], [text]) for text in texts])
+    read: list[int] = []
+    clip.text_model.register_forward_pre_hook(
+        lambda _, args, inputs: read.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    together = encode(clip, words[0], texts)
+    assert sum(read) == 3
+    torch.testing.assert_close(together, alone)
+    weight = clip.text_projection.weight
+    one, other = (torch.autograd.grad(vectors.square().sum(), weight)[0] for vectors in (together, alone))
+    torch.testing.assert_close(one, other)
 
 
 def test_facts_can_be_read_from_a_vector_that_holds_them(dataset: MovingShapes) -> None:

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from .attention import RelationEncoder
 from .options import HeadOptions
-from .pooling import zero_padding
 
 
 class SpatialHead(nn.Module):
@@ -36,7 +35,9 @@ class SpatialHead(nn.Module):
         Returns:
             (B, K, D), zeros where there is no key image.
         """
-        flat = zero_padding(regions, mask).flatten(0, 1)  # (B K, R, D)
-        region_mask = mask.reshape(-1, 1).expand(-1, flat.shape[1])  # a key image has all of its regions, or none
-        encoded: Tensor = self.reasoner(self.picture(self.norm(flat)), flat, region_mask)  # (B K, D)
-        return zero_padding(encoded.reshape(*mask.shape, -1), mask)
+        present = regions[mask]  # (N, R, D), of the key images that are there: padding costs nothing
+        region_mask = mask.new_ones(present.shape[:2])  # a key image has all of its regions
+        states = self.reasoner(self.picture(self.norm(present)), present, region_mask)  # (N, D)
+        encoded: Tensor = states.new_zeros(*mask.shape, states.shape[-1])
+        encoded[mask] = states
+        return encoded

@@ -22,7 +22,7 @@ from .facts import PlaceReader
 from .layout import FEATURE_LAYER, REGIONS, TOKENS, padded
 from .tokens import groups_of_like_length
 
-_SENTENCES = 64  # that are read at once, at most
+_SENTENCES = 32  # that are read at once, at most
 
 
 class FrameTowers(nn.Module):
@@ -93,13 +93,17 @@ def tower_groups(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 
 def encode(clip: Any, tokenizer: Any, texts: list[str]) -> Tensor:
-    """Return the vectors of sentences in CLIP's space, (B, D), with gradients. Sentences of like length go together."""
+    """Return the vectors of sentences in CLIP's space, (B, D), with gradients. Equal sentences are read once, and those
+    of like length together."""
     model = clip.text_model
-    groups = groups_of_like_length([len(text) for text in texts], -(-len(texts) // _SENTENCES), clip.device)
+    distinct = list(dict.fromkeys(texts))
+    inputs = padded(tokenizer, distinct, model.config.max_position_embeddings)
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
     parts = []
-    for rows in groups:
-        inputs = padded(tokenizer, [texts[row] for row in rows], model.config.max_position_embeddings)
-        output = model(**{name: tensor.to(clip.device) for name, tensor in inputs.items()})
+    position: dict[str, int] = {}  # of each sentence among the vectors
+    for rows in groups_of_like_length(lengths, -(-len(distinct) // _SENTENCES), clip.device):
+        longest = lengths[rows[-1]]
+        output = model(**{name: tensor[rows, :longest].to(clip.device) for name, tensor in inputs.items()})
         parts.append(clip.text_projection(output.pooler_output))
-    order = torch.tensor([row for rows in groups for row in rows], device=clip.device)
-    return torch.cat(parts)[order.argsort()]
+        position |= {distinct[row]: len(position) + number for number, row in enumerate(rows)}
+    return torch.cat(parts)[[position[text] for text in texts]]
