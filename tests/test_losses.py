@@ -283,16 +283,11 @@ def test_losses_of_cosines_are_float32_under_autocast(loss: str) -> None:
         torch.testing.assert_close(value(), expected)
 
 
-def test_next_token_shifts_and_skips_what_is_no_target() -> None:
-    logits = torch.randn(2, 4, 7)
-    labels = torch.tensor(
-        [[losses.IGNORE_INDEX, 3, 1, 6], [losses.IGNORE_INDEX, losses.IGNORE_INDEX, 2, losses.IGNORE_INDEX]]
-    )
-    expected = [
-        -logits[row, place - 1].log_softmax(0)[labels[row, place]] for row, place in ((0, 1), (0, 2), (0, 3), (1, 2))
-    ]
-    torch.testing.assert_close(losses.next_token_cross_entropy(logits, labels), torch.stack(expected).mean())
-    assert float(losses.next_token_cross_entropy(logits, torch.full((2, 4), losses.IGNORE_INDEX))) == 0
+def test_next_token_is_the_mean_over_tokens() -> None:
+    logits, tokens = torch.randn(4, 7), torch.tensor([3, 1, 6, 2])
+    expected = [-of_token.log_softmax(0)[token] for of_token, token in zip(logits, tokens, strict=True)]
+    torch.testing.assert_close(losses.next_token_cross_entropy(logits, tokens), torch.stack(expected).mean())
+    assert float(losses.next_token_cross_entropy(logits[:0], tokens[:0])) == 0
 
 
 def test_skeleton_is_cross_entropy_of_yes_among_yes_and_no() -> None:

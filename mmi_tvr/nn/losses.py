@@ -268,23 +268,15 @@ def masked_prediction(
     return _global_mean(functional.cross_entropy(logits, targets, reduction="sum"), masked.sum())
 
 
-def next_token_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return -log P(T | V), the second half of L_m: cross-entropy of the next token, the mean over real targets.
-
-    The state at a place predicts the token at the next one, as in transformers.
+def next_token_cross_entropy(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Return -log P(T | V), the second half of L_m: the mean cross-entropy of tokens; 0 where there is none.
 
     Args:
-        logits: (B, L, V).
-        labels: (B, L) int64, the input ids, with IGNORE_INDEX where a token is no target.
-
-    Returns:
-        A scalar; 0 where there is no target.
+        logits: (N, V), from the state before each token.
+        tokens: (N,) int64.
     """
-    next_labels = labels[:, 1:].flatten()
-    summed = functional.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), next_labels, ignore_index=IGNORE_INDEX, reduction="sum"
-    )
-    return _global_mean(summed, (next_labels != IGNORE_INDEX).sum())
+    summed = functional.cross_entropy(logits.float(), tokens, reduction="sum")
+    return _global_mean(summed, torch.tensor(len(tokens), device=tokens.device))
 
 
 def skeleton_cross_entropy(yes: Tensor, no: Tensor, match: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from ..utils import distributed, files, interruption
 from ..utils.device import multiplies_bfloat16
 from ..utils.hashing import digest
 from ..utils.installation import require
+from ..utils.memory import reused_memory
 from . import checkpoint, optimizer, rng, schedule, trackers
 from .bank import Bank
 from .objective import BatchLoss, Objective
@@ -158,7 +159,7 @@ class Trainer:
         batches = self._batches()
         open_trackers = self._open_trackers()
         try:
-            with interruption.stop_event(signal.SIGTERM) as stop_requested:
+            with reused_memory(), interruption.stop_event(signal.SIGTERM) as stop_requested:
                 stop = False
                 while not (stop or self._finished or self._reached(until)):
                     start = time.perf_counter()

@@ -31,7 +31,7 @@ from .options import JudgeTrainingOptions
 from .tokens import groups_of_like_length
 
 RECORD = "judge.json"  # how the adapter of a run was made
-_LENGTH_GROUPS = 4  # that a batch is cut into
+_LENGTH_GROUPS = 8  # that a batch is cut into
 _VALIDATIONS = 6  # in a run, evenly spread
 _VALIDATION_BATCHES = 8  # of the val split
 _TERM = "judged"

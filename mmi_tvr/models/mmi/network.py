@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from ... import prompt_templates
 from ...encoders.llama_text import LlamaTexts
 from ...encoders.llava import Llava
-from ...nn.losses import IGNORE_INDEX, Temperature, masked_prediction, next_token_cross_entropy, skeleton_cross_entropy
+from ...nn.losses import Temperature, masked_prediction, next_token_cross_entropy, skeleton_cross_entropy
 from ...nn.matching import MatchingHead, matching_inputs, matching_loss
 from ...nn.moments import MomentHead, best_spans, moment_loss
 from ...nn.pooling import zero_linear
@@ -141,8 +141,8 @@ class MmiNetwork(nn.Module):
         prompt_lengths = llava.inputs(prompts, visual).mask.sum(dim=1)  # (B,)
         positions = torch.arange(inputs.ids.shape[1], device=inputs.ids.device)
         target = (positions >= prompt_lengths[:, None]) & inputs.mask.bool()  # (B, L), the caption's own tokens
-        labels = inputs.ids.where(target, IGNORE_INDEX)
-        return next_token_cross_entropy(llava.logits(llava.states(inputs)), labels)
+        states = llava.states(inputs)[:, :-1][target[:, 1:]]  # (N, d_lm), before each of these tokens
+        return next_token_cross_entropy(llava.logits(states), inputs.ids[target])
 
     def masked_loss(self, batch: Mapping[str, Any]) -> Tensor:
         """Return -log P(V | T): masked key images, picked out of all key images of the batch (decision).
@@ -216,7 +216,7 @@ class MmiNetwork(nn.Module):
         p = P(yes) / (P(yes) + P(no)) (decision).
         """
         llava, template = self._required_llava(), prompt_templates.judge()
-        logits = llava.logits(llava(llava.inputs(template.prompts(llava.quote, texts, videos))))  # (N, V)
+        logits = llava.logits(llava.encode(template.prompts(llava.quote, texts, videos)))  # (N, V)
         yes, no = llava.first_token_id(template.positive), llava.first_token_id(template.negative)
         return logits[:, yes], logits[:, no]
 
