@@ -215,8 +215,17 @@ def test_an_index_that_does_not_grow_is_one_line(client, tmp_path, monkeypatch):
     client.describe_index.return_value = {"index_type": "FLAT", "pending_index_rows": 5}
     clock = iter(range(0, 10**6, 400))
     monkeypatch.setattr(milvus, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda seconds: None))
-    with pytest.raises(MmiTvrError, match=r"films_one: its index does not grow \(5 vectors for 600 s\)"):
+    with pytest.raises(MmiTvrError, match=r"films_one: its index does not grow \(5 vectors for 800 s\)"):
         index.publish()
+
+
+def test_a_large_segment_that_takes_long_is_waited_for(client, tmp_path, monkeypatch):
+    index = opened(tmp_path)
+    pending = [*[1_000_000] * 25, 0]  # 10,000 seconds, 400 each
+    client.describe_index.side_effect = [{"index_type": "FLAT", "pending_index_rows": rows} for rows in pending]
+    clock = iter(range(0, 10**6, 400))
+    monkeypatch.setattr(milvus, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda seconds: None))
+    index._wait_for_index()
 
 
 def test_an_index_that_grows_is_waited_for(client, tmp_path, monkeypatch):

@@ -45,7 +45,8 @@ from ._milvus_schema import create_collection, filter_expression, index_params, 
 _WINDOW = 16_384  # Milvus returns at most so many rows at once
 _SEND_ROWS, _SEND_BYTES = 10_000, 32 << 20  # in one message; gRPC stops at 64 MiB
 _PAGE, _QUERIES = 1_000, 256
-_PATIENCE = 600.0  # seconds in which an index that is being built must have grown
+_PATIENCE = 600.0  # seconds in which an index that is being built must have grown, and one more for
+_SLOWEST = 100  # vectors that wait: it grows by whole segments, which may have millions
 
 
 class Options(BaseOptions):
@@ -309,8 +310,8 @@ class MilvusIndex:
                 return
             if pending != before:
                 before, since = pending, time.monotonic()
-            elif time.monotonic() - since > _PATIENCE:
-                reason = state.get("index_state_fail_reason") or f"{counted(pending, 'vector')} for {_PATIENCE:.0f} s"
+            elif (waited := time.monotonic() - since) > _PATIENCE + pending / _SLOWEST:
+                reason = state.get("index_state_fail_reason") or f"{counted(pending, 'vector')} for {waited:.0f} s"
                 raise MmiTvrError(f"{self.uri}, collection {self.collection}: its index does not grow ({reason})")
             time.sleep(0.5)
 
