@@ -15,7 +15,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from browsing import opened_page, started_browser
+from browsing import missing, opened_page, started_browser
 from serving import served
 
 from mmi_tvr import models
@@ -28,7 +28,9 @@ VIEW = {"width": 1120, "height": 700}
 
 
 def main(target: Path) -> None:
-    """Write the picture."""
+    """Write the picture. Ends the program with a line where there is no browser to make it in."""
+    if reason := missing():
+        sys.exit(f"error: {reason}")
     with tempfile.TemporaryDirectory() as folder:
         clips = Path(folder, "shapes")
         clips.mkdir()

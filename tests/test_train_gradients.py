@@ -10,6 +10,7 @@ import torch
 import train_toy
 from torch import Tensor, nn
 
+from mmi_tvr.errors import MmiTvrError, UsageError
 from mmi_tvr.nn import losses
 from mmi_tvr.nn.distillation import distillation
 from mmi_tvr.train import rng
@@ -81,6 +82,22 @@ def test_two_processes_have_the_full_batchs_gradient() -> None:
     train_toy.run_in_two_processes(
         assert_full_batch_gradient, {**expected, "loss": value.detach()}, text, video, groups, lists
     )
+
+
+def assert_none_waits_for_the_first() -> None:
+    assert distributed.from_first(lambda: distributed.rank() + 7) == 7
+
+    def fail() -> None:
+        raise UsageError("no answerer")
+
+    with pytest.raises(MmiTvrError, match="no answerer") as raised:
+        distributed.from_first(fail)
+    assert isinstance(raised.value, UsageError) == (distributed.rank() == 0)
+    assert distributed.from_first(lambda: "on") == "on"
+
+
+def test_where_the_first_process_fails_the_others_end_too() -> None:
+    train_toy.run_in_two_processes(assert_none_waits_for_the_first)
 
 
 def embedded(model: train_toy.ToyModel, piece: Mapping[str, Any], taught: bool) -> tuple[Tensor, ...]:

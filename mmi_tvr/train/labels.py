@@ -79,11 +79,12 @@ def read_labels(
     with ParseStore(cache / PARSES_FILE, parser) as store:
 
         def parse(texts: Sequence[str]) -> list[ParsedText]:
-            if distributed.rank() == 0:
-                progress.begin("parsing", len(texts))
-                store.parsed(texts, progress.advance)
-            distributed.barrier()
+            distributed.from_first(lambda: parse_in_first(texts))
             return store.parsed(texts)
+
+        def parse_in_first(texts: Sequence[str]) -> None:
+            progress.begin("parsing", len(texts))
+            store.parsed(texts, progress.advance)
 
         return dict(zip(numbers, sample_labels(dataset, numbers, "parsed", parse), strict=True))
 

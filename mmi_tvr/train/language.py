@@ -5,10 +5,10 @@ Process 0 asks it, and every process gets what came of that; all answers are sto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,8 +34,6 @@ from .settings import RunSettings
 from .skeletons import SkeletonPairs
 from .splits import SplitData, key_images
 from .teacher import CaptionOf, Teacher
-
-Value = TypeVar("Value")
 
 
 class _CaptionQuestion(NamedTuple):
@@ -63,7 +61,7 @@ def check(settings: RunSettings, model: TrainableModel) -> None:
             f"{setting} looks at videos, and {settings.data.train.name} brings features alone: leave it out"
         )
     options = skeleton_options(settings.rerank, model)
-    _in_first_process(lambda: _ask_for_names(settings, options, model, judges=DISTILL in terms))
+    distributed.from_first(lambda: _ask_for_names(settings, options, model, judges=DISTILL in terms))
 
 
 def _ask_for_names(
@@ -106,7 +104,7 @@ def skeleton_pairs(
             progress=progress,
         )
 
-    return _in_first_process(make)
+    return distributed.from_first(make)
 
 
 def with_written_captions(
@@ -146,7 +144,7 @@ def with_written_captions(
             raise UsageError(f"data.written: no caption of {counted(len(others), 'video')}: {answers[0].error}")
         return captions
 
-    captions = _in_first_process(write)
+    captions = distributed.from_first(write)
     samples: list[Sample] = [training.samples[number] for number in range(len(training.samples))]
     for number, text in captions.items():
         samples[number] = replace(samples[number], captions=(text,))
@@ -197,7 +195,7 @@ def teacher(
             progress=progress,
         )
 
-    return _in_first_process(make)
+    return distributed.from_first(make)
 
 
 def _drawn_captions(training: SplitData, numbers: Sequence[int], count: int) -> list[CaptionOf]:
@@ -214,10 +212,3 @@ def _drawn_captions(training: SplitData, numbers: Sequence[int], count: int) -> 
 def _stored(training: SplitData) -> StoredFeatures:
     assert isinstance(training.features, StoredFeatures)  # the model looks at videos (`check`)
     return training.features
-
-
-def _in_first_process(make: Callable[[], Value]) -> Value:
-    """Return in every process what process 0 makes."""
-    value = make() if distributed.rank() == 0 else None
-    shared: list[Value] = distributed.all_gather_objects(value)
-    return shared[0]

@@ -100,14 +100,14 @@ def _decoded_features(
     samples = dataset.samples()
     videos = [samples[number].video for number in range(len(samples))]
     generated = dataset if isinstance(dataset, GeneratedDataset) else None
-    if distributed.rank() == 0:
+
+    def prepare() -> None:
         say_plan(title, generated, videos, model, key_images(settings), cache, progress)
-    if generated is not None and distributed.rank() == 0:
-        pending = len(generated.pending())
-        if pending:
+        if generated is not None and (pending := len(generated.pending())):
             progress.begin("rendering", pending)
             generated.generate(advance=progress.advance)
-    distributed.barrier()
+
+    distributed.from_first(prepare)
     return shared_features(videos, model, key_images(settings), cache, progress)
 
 

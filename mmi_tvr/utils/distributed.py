@@ -10,12 +10,16 @@ parameters that a stage does not use. What is trained is small (LoRA, heads), so
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from ..errors import MmiTvrError, one_line
+
+Value = TypeVar("Value")
 
 
 def world_size() -> int:
@@ -93,6 +97,30 @@ def all_gather_objects(value: Any) -> list[Any]:
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def from_first(make: Callable[[], Value]) -> Value:
+    """Return in every process the plain value that process 0 makes. None waits for what never comes.
+
+    Raises:
+        Exception: In process 0 what `make` raises.
+        MmiTvrError: In the others, where it raised there.
+    """
+    if world_size() == 1:
+        return make()
+    value, failure = None, None
+    if rank() == 0:
+        try:
+            value = make()
+        except Exception as error:  # raised below, when the others know
+            failure = error
+    first, message = all_gather_objects((value, failure and one_line(failure)))[0]
+    if failure is not None:
+        raise failure
+    if message is not None:
+        raise MmiTvrError(f"process 0 could not go on: {message}")
+    result: Value = first
+    return result
 
 
 def barrier() -> None:
