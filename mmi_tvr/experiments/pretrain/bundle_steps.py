@@ -117,7 +117,7 @@ class _Plan:
                     ScriptRun([*judge, *self._small_options("judge")], (run / "judge" / RECORD).is_file),
                     self._law(matching, "match_law", "--lost", "1", "--lost-parts", "2", "--score-weight", "10"),
                 ],
-                500,
+                750,
             ),
             self._part("moment head", "--moments", run / "moments" / "model", mmi.MOMENTS),
             self._part("matching head", "--matching", matching, mmi.MATCHING),

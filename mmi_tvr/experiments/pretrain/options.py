@@ -42,7 +42,7 @@ class JudgeTrainingOptions(BaseOptions):
 
     seed: int = Field(0, ge=0, description="of the adapter and of the pairs")
     videos: int = Field(4_000, ge=8, description="videos of the train split")
-    steps: int = Field(600, ge=1, description="optimiser steps")
+    steps: int = Field(900, ge=1, description="optimiser steps")
     batch: int = Field(32, ge=2, description="pairs a step")
     rate: float = Field(1.5e-3, gt=0, description="peak learning rate")
     precision: Literal["float32", "bf16", "auto"] = Field("auto", description="as of PretrainOptions")
