@@ -56,7 +56,7 @@ def bundle(
         The folder's bytes.
     """
     settings = models.read(trained).as_dict()
-    base_option = _base_option(settings["name"])
+    option = base_option(settings["name"])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copytree(base, folder / BASE)
@@ -68,7 +68,7 @@ def bundle(
         else:
             adapter = json.loads(source.read_text(encoding="utf-8"))
             write_json(target, adapter | {"base_model_name_or_path": BASE})
-    models.set_option(settings["options"], base_option, BASE)
+    models.set_option(settings["options"], option, BASE)
     origin = settings["origin"]
     settings["origin"] = {key: origin[key] for key in ("git", "python", "torch", "saved", "step", "validation")}
     settings["origin"]["train"] = origin["settings"]["train"]
@@ -155,7 +155,7 @@ def measured(model: Model, embed: Embed, limit: int | None) -> str:
 def loaded(folder: Path, settings: Mapping[str, Any], progress: Progress) -> tuple[Model, Embed]:
     """Return the model of a bundle, wherever its folder lies, and what embeds videos with it."""
     options = models.trained_section(str(folder)).options
-    *sections, last = _base_option(settings["name"]).split(".")
+    *sections, last = base_option(settings["name"]).split(".")
     base: Any = {last: str(folder / BASE)}
     for part in reversed(sections):
         base = {part: base}
@@ -164,7 +164,7 @@ def loaded(folder: Path, settings: Mapping[str, Any], progress: Progress) -> tup
     return model, embedding(model, section, progress)
 
 
-def _base_option(name: str) -> str:
+def base_option(name: str) -> str:
     """Return the dotted option of a model that names its base."""
     return next(iter(models.checkpoint_options(name)))
 

@@ -19,7 +19,7 @@ from ...protocols import Judge
 from ...types import Judgement
 from ...utils.progress import Progress, Silent
 from ...utils.tables import markdown_table
-from .bundle import BASE, halve, loaded, write_json
+from .bundle import base_option, halve, loaded, write_json
 from .conversations import draw_caption, draw_one
 from .heads import rewrite
 from .judge import RECORD
@@ -67,13 +67,14 @@ def bundle_judge(run: Path, folder: Path, *, limit: int | None = None, progress:
         raise UsageError(f"{run}: no finished training of a judge ({RECORD} is missing)")
     record, settings = json.loads((run / RECORD).read_text(encoding="utf-8")), models.read(folder).as_dict()
     settings["origin"]["judge"] = {key: record[key] for key in _ABOUT_RUN}
+    base = models.get_option(settings["options"], base_option(settings["name"]))
     weights, config = _FILES[:2]
 
     def change(draft: Path) -> None:
         (draft / weights).parent.mkdir(exist_ok=True)
         halve(run / weights, draft / weights)
         adapter = json.loads((run / config).read_text(encoding="utf-8"))
-        write_json(draft / config, adapter | {"base_model_name_or_path": BASE})
+        write_json(draft / config, adapter | {"base_model_name_or_path": base})
         write_json(draft / models.SETTINGS, settings)
 
     def measure(draft: Path) -> tuple[str, list[str]]:
