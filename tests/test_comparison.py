@@ -101,3 +101,18 @@ def test_the_packaged_pools_name_counterparts_that_there_are() -> None:
     chosen = {question.id for question in selection.selected_questions(load("text"))}
     compared = [q for q in selection.selected_questions(load("video")) if chosen.intersection(q.counterparts)]
     assert len(compared) >= 3
+
+
+@pytest.mark.parametrize(
+    ("query", "video", "expected"),
+    [
+        ("a red circle", "there is no red circle", "conflicts"),
+        ("no red circle", "a red circle", "conflicts"),
+        ("the circle moves", "the circle doesn't move", "conflicts"),
+        ("一只狗", "没有一只狗", "conflicts"),
+        ("it is not red", "it isn't red", "agrees"),
+        ("a dog", "a dog without a leash", "agrees"),
+    ],
+)
+def test_what_is_denied_is_not_what_is_said(query: str, video: str, expected: str) -> None:
+    assert agreement(query, video, 0.1) == expected

@@ -23,6 +23,8 @@ _CLAUSE_END = re.compile(
     "然后|接着|随后|之后|最后|同时|和",
     re.IGNORECASE,
 )
+# What stands behind these in a clause is said not to be.
+_NEGATION = re.compile(r"\b(?:no|not|never|without|nobody|neither|nor)\b|n['’]t\b|没有?|不|未", re.IGNORECASE)
 # What stands behind these was before what stands in front of them.
 _EARLIER = re.compile(r"\bafter\b(?!\s+(?:that|this|which))|\bbefore\s+(?:that|this|which)\b", re.IGNORECASE)
 _BEFORE = re.compile(r"\bbefore\b(?!\s+(?:that|this|which))", re.IGNORECASE)
@@ -75,6 +77,8 @@ def agreement(query: str, video: str, probability: float | None) -> Agreement | 
     'conflicts'
     >>> agreement("a bicycle", "a bike", 0.9), agreement("none", "a bike", 0.9)
     ('differs', None)
+    >>> agreement("the ring moves", "the ring does not move", 0.1)
+    'conflicts'
     """
     if _bare(query) in _DENIALS | _NO_ANSWERS or _bare(video) in _NO_ANSWERS:
         return None
@@ -101,7 +105,7 @@ def _clauses(text: str) -> list[Clause]:
     clauses: list[Clause] = []
     end, between, turns = 0, "", False
     for match in (*_CLAUSE_END.finditer(text), None):
-        clause = frozenset(query_words(text[end : len(text) if match is None else match.start()]))
+        clause = _clause(text[end : len(text) if match is None else match.start()])
         if clause:
             was_turned = turns  # by "before A, B"
             turns = not clauses and _BEFORE.search(between) is not None
@@ -112,6 +116,12 @@ def _clauses(text: str) -> list[Clause]:
             between += f"{match[0]} "
             end = match.end()
     return clauses
+
+
+def _clause(text: str) -> Clause:
+    """Return the words of a clause; those that it denies are others than those that it says."""
+    stated, *denied = _NEGATION.split(text, maxsplit=1)
+    return frozenset([*query_words(stated), *(f"not {word}" for word in query_words("".join(denied)))])
 
 
 def _within(clauses: Sequence[Clause], others: Sequence[Clause], in_order: bool) -> bool:
