@@ -223,9 +223,11 @@ def test_a_large_segment_that_takes_long_is_waited_for(client, tmp_path, monkeyp
     index = opened(tmp_path)
     pending = [*[1_000_000] * 25, 0]  # 10,000 seconds, 400 each
     client.describe_index.side_effect = [{"index_type": "FLAT", "pending_index_rows": rows} for rows in pending]
+    client.describe_index.reset_mock()
     clock = iter(range(0, 10**6, 400))
     monkeypatch.setattr(milvus, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda seconds: None))
     index._wait_for_index()
+    assert client.describe_index.call_count == len(pending)
 
 
 def test_an_index_that_grows_is_waited_for(client, tmp_path, monkeypatch):

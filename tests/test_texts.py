@@ -252,7 +252,7 @@ def test_captions_that_are_no_list_of_texts_are_an_error(tmp_path: Path, texts: 
     files.msvd(tmp_path)
     document = json.loads((tmp_path / "captions_msvd.json").read_text(encoding="utf-8"))
     files.document(tmp_path / "captions_msvd.json", {**document, "gh_10_12": texts})
-    with pytest.raises(UsageError, match=r"captions_msvd\.json: not as expected, a list of sentences"):
+    with pytest.raises(UsageError, match=r"captions_msvd\.json, video gh_10_12: not as expected, a list of sentences"):
         listing("msvd", tmp_path)
 
 
