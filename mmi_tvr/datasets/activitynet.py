@@ -62,7 +62,8 @@ def read(options: Options, annotations: Annotations) -> Listing:
     entries = annotations.json(f"{name}.json", official=_VIDEOS[name])
     with annotations.expecting("an object of videos with sentences and timestamps"):
         ids = options.in_split(list(entries), _HELD_OUT_SHARE)
-        sentences = {id_: _sentences(entry) for id_, entry in annotations.visit(_of(ids, entries), "video")}
+        chosen = annotations.visit([(id_, entries[id_]) for id_ in ids], "video")
+        sentences = {id_: _sentences(entry) for id_, entry in chosen}
     annotated = _paragraph if options.unit == "paragraph" else _moments
     videos = [video for id_ in ids for video in annotated(id_, sentences[id_])]
     return checked_listing(videos, _size(options, name), annotations, _remarks(options, sentences))
@@ -119,10 +120,6 @@ def _sentences(entry: Mapping[str, Any]) -> Sentences:
             moment = None if start >= length else replace(moment, end=length)
         sentences.append((text, moment))
     return sentences
-
-
-def _of(ids: Sequence[str], entries: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return [(id_, entries[id_]) for id_ in ids]
 
 
 def _locations(name: str, start: float = 0.0, end: float | None = None) -> tuple[VideoLocation, ...]:
