@@ -10,11 +10,35 @@ from ..features.cache import FeatureCache
 from ..features.lazy import stored_features
 from ..protocols import GeneratedDataset, KeyImageMethod, Model
 from ..types import Video
+from ..utils import distributed
 from ..utils.device import processors
 from ..utils.progress import Progress
 from ..utils.wording import counted, time_span
 
 TRIAL = 24  # videos: three batches, the first of which waits for processes and weights, so that the others are timed
+
+
+def prepare(
+    title: str,
+    generated: GeneratedDataset | None,
+    videos: Sequence[Video],
+    model: Model,
+    method: KeyImageMethod,
+    cache: Path,
+    progress: Progress,
+) -> None:
+    """Say the plan of a split, and render the videos that are missing, in process 0; the others wait.
+
+    The arguments are those of `say_plan`.
+    """
+
+    def plan_and_render() -> None:
+        say_plan(title, generated, videos, model, method, cache, progress)
+        if generated is not None and (pending := len(generated.pending())):
+            progress.begin("rendering", pending)
+            generated.generate(advance=progress.advance)
+
+    distributed.from_first(plan_and_render)
 
 
 def say_plan(

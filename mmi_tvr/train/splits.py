@@ -20,14 +20,13 @@ from ..protocols import (
     TrainableModel,
 )
 from ..types import DescribedMoment, Sample
-from ..utils import distributed
 from ..utils.progress import Progress
 from ..utils.wording import counted
 from .features import shared_features
 from .moments import moments_of
 from .options import MOMENTS
 from .persons import check_persons
-from .plan import say_plan
+from .plan import prepare
 from .settings import DataOptions, RunSettings
 
 
@@ -100,14 +99,7 @@ def _decoded_features(
     samples = dataset.samples()
     videos = [samples[number].video for number in range(len(samples))]
     generated = dataset if isinstance(dataset, GeneratedDataset) else None
-
-    def prepare() -> None:
-        say_plan(title, generated, videos, model, key_images(settings), cache, progress)
-        if generated is not None and (pending := len(generated.pending())):
-            progress.begin("rendering", pending)
-            generated.generate(advance=progress.advance)
-
-    distributed.from_first(prepare)
+    prepare(title, generated, videos, model, key_images(settings), cache, progress)
     return shared_features(videos, model, key_images(settings), cache, progress)
 
 

@@ -20,7 +20,7 @@ from ...models.mmi.network import PROMPTS
 from ...train.features import shared_features
 from ...train.loop import StepReport, Trainer
 from ...train.options import Stage, TrainOptions
-from ...train.plan import say_plan
+from ...train.plan import prepare
 from ...train.protocol import Batch, EpochDataLoader
 from ...utils import distributed
 from ...utils.device import available, processors
@@ -165,12 +165,7 @@ class _Stages:
             device="cpu" if self._cpu else "auto",
         )
         videos = [dataset.video(number) for number in range(len(dataset.items))]
-        if distributed.rank() == 0:
-            say_plan(dataset.options.split, dataset, videos, model, method, self._cache, self._progress)
-            if pending := len(dataset.pending()):
-                self._progress.begin("rendering", pending)
-                dataset.generate(advance=self._progress.advance)
-        distributed.barrier()
+        prepare(dataset.options.split, dataset, videos, model, method, self._cache, self._progress)
         return shared_features(videos, model, method, self._cache, self._progress)
 
     def _run_stage(
@@ -227,9 +222,9 @@ class _Stages:
         )
 
     def _save(self) -> None:
-        if distributed.rank() == 0:
-            layout.save(self._base, self._clip, self._clip_tokenizer, self._llava, self._tokenizer)
-        distributed.barrier()
+        distributed.from_first(
+            lambda: layout.save(self._base, self._clip, self._clip_tokenizer, self._llava, self._tokenizer)
+        )
 
 
 def parts(name: str, steps: int, places: bool = True) -> tuple[Stage, ...]:
