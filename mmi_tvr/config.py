@@ -34,6 +34,7 @@ class Section(plugins.BaseOptions):
 
 
 RERANK = Section(name="skeleton")  # what re-ranking means where nothing else is said
+AUTO_INDEX = "faiss"  # whose options the index `auto` takes (`index.open_index`)
 RERANK_ROOMS = {"answerer": "answerers", "judge": "judges"}  # sections of re-ranking -> where their options are
 
 
@@ -102,12 +103,14 @@ class CommonSettings(plugins.BaseOptions):
             sections["rerank"] = _without(self.rerank, unnamed)
             problems += [problem for part, values in unnamed.items() for problem in _unknown_options(part, values)]
         for room, section in sections.items():
-            if section.name == "auto" and room in ("models", "index"):
-                if section.options:
-                    problems.append(f"{room}: 'auto' takes no options (got {', '.join(section.options)}); name one")
+            is_auto = section.name == "auto" and room in ("models", "index")
+            if is_auto and not section.options:
+                continue
+            if is_auto and room == "models":
+                problems.append(f"{room}: 'auto' takes no options (got {', '.join(section.options)}); name one")
                 continue
             try:
-                plugins.options(room, section.name, section.options)
+                plugins.options(room, AUTO_INDEX if is_auto else section.name, section.options)
             except UsageError as error:
                 problems.append(str(error))
         problems += self._channel_problems()

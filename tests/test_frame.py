@@ -83,6 +83,7 @@ def test_every_shipped_config_is_valid(name: str) -> None:
         ("- a\n- b", "a mapping, not list"),
         ("keyimage: {name: uniform}", "unknown option 'keyimage'"),
         ("model: {name: auto, classes: 3}", "'auto' takes no options"),
+        ("index: {name: auto, bits: 7}", "faiss.*bits"),
         ("keyimages: {name: best}\nindex: {name: worst}", "best.*worst"),
     ],
 )
@@ -92,6 +93,10 @@ def test_wrong_settings_are_one_line(tmp_path: Path, text: str, says: str) -> No
     with pytest.raises(UsageError, match=says) as caught:
         config.load(file)
     assert "\n" not in str(caught.value)
+
+
+def test_the_index_auto_takes_the_options_of_its_graph() -> None:
+    assert config.load(None, ["index.bits=8"]).index == config.Section(name="auto", bits=8)
 
 
 @pytest.mark.parametrize("override", ["count", "=3", "a..b=1", "device.x=1", "keyimages.count=[1"])

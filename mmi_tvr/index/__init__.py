@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plugins
+from ..config import AUTO_INDEX
 from ..errors import MmiTvrError
 from ..protocols import Index, PublishedIndex
 from . import _milvus_folder
@@ -83,7 +84,7 @@ def open_index(
         LibraryBusy: another process holds it.
     """
     if name == "auto":
-        name, options = "faiss", {"graph_from": AUTO_GRAPH_FROM, **(options or {})}
+        name, options = AUTO_INDEX, {"graph_from": AUTO_GRAPH_FROM, **(options or {})}
     index: Index = plugins.build("index", name, options, path=path, dim=dim, fingerprint=fingerprint, create=create)
     return index
 
