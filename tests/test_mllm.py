@@ -96,7 +96,7 @@ def test_key_images_are_the_frames_of_a_video(kind: str, checkpoints: dict[str, 
 
 
 CHAT = "<|im_start|>system\n{instruction}<|im_end|>\n<|im_start|>user\n{content}<|im_end|>\n<|im_start|>assistant\n"
-PUBLISHED = {  # as docs/search.md has them: settings, what is read of a sentence, and of a video, around its marks
+PUBLISHED = {  # as docs/models.md has them: settings, what is read of a sentence, and of a video, around its marks
     "GME": (
         {"prompt": f"{CHAT}<|endoftext|>"},
         "<|im_start|>system\nFind it.<|im_end|>\n<|im_start|>user\na red ring<|im_end|>\n"
