@@ -3,8 +3,10 @@
 ```python
 from mmi_tvr import Library
 
-Library("holidays").index("Videos")
-Library("holidays").search("a dog runs on the beach", top=5)
+with Library("holidays") as library:
+    library.index("Videos")
+    for hit in library.search("a dog runs on the beach", top=5):
+        print(hit.path, hit.start, hit.end)
 ```
 """
 

@@ -5,9 +5,9 @@
     videos = encoder.encode_video(["a.mp4", "b.mp4"])                   # (2, D)
     encoder.similarity(queries, videos)                                 # (1, 2)
 
-Rows are float32, and those of videos of length 1. Query and video are different verbs, because a model may treat them
-differently. Where a model's vectors consist of blocks, `similarity` compares them as the model says, and an index of
-your own, which knows dot products alone, is asked with `encode_query(..., index=True)` for candidates.
+Rows are float32; those of videos have length 1. Query and video are different verbs, because a model may treat them
+differently. Where a model's vectors consist of blocks, `similarity` compares them as the model says; an index of your
+own, which knows dot products alone, is searched for candidates with the vectors of `encode_query(..., index=True)`.
 """
 
 from __future__ import annotations
@@ -44,13 +44,16 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class Encoder:
-    """A model with the key images that go with it.
-
-    `cache` is a folder in which what the vision tower said of a file is kept, so that the same file costs nothing
-    again; None keeps nothing.
-    """
+    """Makes vectors of sentences and videos, by a model and the method that chooses its key images."""
 
     def __init__(self, model: Model, keyimages: KeyImageMethod, cache: PathLike | None = None) -> None:
+        """Take a model that is ready; `from_pretrained` takes a name.
+
+        Args:
+            model: makes the vectors.
+            keyimages: chooses the pictures that stand for a video.
+            cache: folder of vision features, so that a file that was seen before costs nothing; None keeps none.
+        """
         self.model = model
         self.keyimages = keyimages
         self._cache = Path(cache) if cache is not None else None
@@ -65,14 +68,12 @@ class Encoder:
         keyimages: Mapping[str, Any] | None = None,
         cache: PathLike | None = None,
     ) -> Encoder:
-        """Return the encoder that a name means: one that `--model` takes, or a trained model's repository on the hub.
-
-        A folder, a bundled model, or what is in the local Hugging Face cache. `download` fetches what is not there
-        (the base checkpoint, too); without it nothing is ever fetched.
+        """Return the encoder of a model by its name.
 
         Args:
-            name: of the model.
-            download: whether anything may be fetched.
+            name: as `--model` has it: a folder, a bundled model, a name in the local Hugging Face cache; or a trained
+                model's repository on the hub.
+            download: whether what is missing is fetched, the base checkpoint, too; else nothing ever is.
             device: auto, cpu, cuda, cuda:N or mps.
             keyimages: a settings section ({"name": "uniform", "count": 12}); None takes those that the model was
                 trained on, else the package's defaults.
@@ -87,16 +88,22 @@ class Encoder:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that changes a vector. Vectors of different fingerprints say nothing about each other."""
+        """Hash of all that changes a vector. Vectors with different fingerprints cannot be compared."""
         return embedding_fingerprint(self.model, self.keyimages)
 
     def encode_query(self, queries: str | Sequence[str], *, index: bool = False) -> NDArray[np.float32]:
-        """Return vectors (N, D) of N sentences, or (D,) of a single one. UsageError for an empty sentence.
+        """Return vectors (N, D) of N sentences, or (D,) of a single one.
 
-        They have length 1, unless the model's vectors consist of blocks. With `index`, what an index of videos is asked
-        with (`scoring.bounds.probe`): the same vectors, where there are no blocks; else others, whose dot products with
-        videos are high where scores are. Of a sentence that is longer than the model reads, the beginning counts, and a
-        warning is logged.
+        They have length 1, unless the model's vectors consist of blocks. Of a sentence that is longer than the model
+        reads, the beginning counts, and a warning is logged.
+
+        Args:
+            queries: N sentences, or one.
+            index: return the vectors to search an index of videos with (`scoring.bounds.probe`): the same, where there
+                are no blocks; else others, whose dot products with videos are high where scores are.
+
+        Raises:
+            UsageError: a sentence is empty.
         """
         texts = [queries] if isinstance(queries, str) else list(queries)
         if not texts:
@@ -132,9 +139,9 @@ class Encoder:
 
         Args:
             videos: N paths or spans.
-            progress: True draws a bar on stderr; or an object that hears of it.
+            progress: True draws a bar on stderr; an object is told of the steps.
             unreadable: "raise" raises the MediaError of the first video that cannot be used; "none" returns a list of
-                vectors (D,) with None in such a place.
+                vectors (D,), with None for each of these.
         """
         if unreadable not in ("raise", "none"):
             raise UsageError(f"unreadable is 'raise' or 'none', not {unreadable!r}")
@@ -148,9 +155,9 @@ class Encoder:
     def embed(
         self, videos: Sequence[PathLike | Video], *, progress: bool | Progress = False
     ) -> list[Embeddings | MediaError]:
-        """Return all vectors of each video: the whole, its key images and their times; or why there are none.
+        """Return all vectors of each video: the whole, its key images and their times; or the error of one without any.
 
-        A path may be that of a picture, too; a `Video` says whether it is one.
+        A path may be that of a picture, too; a `Video` says whether it is one. Arguments as of `encode_video`.
         """
         if isinstance(videos, str | os.PathLike | Video):
             raise UsageError("encode a list of videos, also where it is one: encode_video([path])")
@@ -165,11 +172,16 @@ class Encoder:
         videos: FloatArray | Sequence[Embeddings | MediaError],
         direction: Direction = "t2v",
     ) -> NDArray[np.float32]:
-        """Return (N, M): cosines of rows (N, D) and (M, D), or what the model's blocks say of them.
+        """Return scores (N, M): cosines, or where the model's vectors consist of blocks, what these say.
 
-        Of what `embed` gave, the scores by which a search ranks: some models also weigh the best key images
-        (`types.Scoring`). MediaError where one of those videos could not be used. `direction` says who asks: videos are
-        sought for texts ("t2v"), or texts for videos ("v2t"); some models compare the two otherwise.
+        Args:
+            queries: vectors (N, D), or (D,).
+            videos: vectors (M, D); or the results of `embed`, which give the scores of a search: some models also weigh
+                the best key images (`types.Scoring`).
+            direction: "t2v" ranks videos for texts, "v2t" texts for videos; some models compare differently then.
+
+        Raises:
+            MediaError: one of the results of `embed` is one.
         """
         query_vectors = np.atleast_2d(np.asarray(queries, dtype=np.float32))
         if isinstance(videos, np.ndarray):
@@ -177,9 +189,15 @@ class Encoder:
         return Gallery.pack(_readable(videos)).score(query_vectors, self.model.scoring, direction)
 
     def push_to_hub(self, repository: str, *, private: bool = False, **card: Any) -> str:
-        """Upload the trained model with its card (`hub.prepare` takes `card`: reports, base, license, note).
+        """Upload the trained model with its card, and return its address.
 
-        Returns its address. UsageError where this model has no trained weights of its own.
+        Args:
+            repository: OWNER/NAME on the hub.
+            private: whether others cannot see it.
+            **card: of `hub.prepare`: reports, base, license, note.
+
+        Raises:
+            UsageError: this model has no trained weights of its own.
         """
         weights = self.model.weights if isinstance(self.model, TrainedModel) else None
         if not weights:
@@ -207,7 +225,7 @@ def _whole(path: Path) -> Video:
 
 
 def _shown_progress(progress: bool | Progress) -> AbstractContextManager[Progress]:
-    """Return a context that gives what hears of the work."""
+    """Return a context of what shows the progress."""
     if progress is True:
         return _Bar()
     return nullcontext(Silent() if progress is False else progress)

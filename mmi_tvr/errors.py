@@ -11,7 +11,7 @@
     ├── MissingExtra            an optional dependency is not installed; carries the command that installs it
     ├── ModelNotFound           a checkpoint is neither on disk nor in the cache
     ├── IndexMismatch           vectors of different makers would be mixed
-    ├── TranslationRefused      vectors of another model cannot be told well enough from those that are there
+    ├── TranslationRefused      vectors of another model cannot be predicted well enough from those that are there
     ├── LibraryBusy             another process is writing to the library
     ├── LibraryReadOnly         the library lies where nothing can be written
     ├── AnswerError             a question that got no answer, with the reason
@@ -104,7 +104,7 @@ class IndexMismatch(MmiTvrError):
 
 
 class TranslationRefused(MmiTvrError):
-    """Vectors of another model cannot be told well enough from those that a library has."""
+    """Vectors of another model cannot be predicted well enough from those that a library has."""
 
 
 class LibraryBusy(MmiTvrError):

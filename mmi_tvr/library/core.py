@@ -98,6 +98,7 @@ class Library:
 
     @property
     def exists(self) -> bool:
+        """Whether there is a library in the folder."""
         return (self.path / CATALOGUE).is_file()
 
     def index(
@@ -135,7 +136,7 @@ class Library:
                 none: no channel does (what is known stays); None: as the library remembers, which is none.
             settle: new and changed files are left to a later run until so many seconds passed since their last write.
             wait: seconds to wait while another process writes.
-            progress: hears how far the work is.
+            progress: is told how far the work is.
 
         Raises:
             UsageError: no such path, nothing to index, or an argument of a wrong type.
@@ -333,10 +334,11 @@ class Library:
             self._reader.memory.resize(count)
 
     def remember_results(self, hits: int) -> None:
-        """Keep the results of the last searches, in memory, until the library changes; 0: none, which is the default.
+        """Keep the results of the last searches, in memory, until the library changes.
 
-        hits: so many at most of all of them together, about 2 KB each; what one has many of (moments, near-duplicates,
-                copies) counts besides.
+        Args:
+            hits: at most so many in all results together, about 2 KB each; five moments, near-duplicates or copies of
+                a hit count as one more. 0: none, which is the default.
         """
         with self._models.turn:
             self._reader.answers.resize(hits)

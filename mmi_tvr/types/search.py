@@ -161,24 +161,24 @@ class SimilarItem:
 class Hit:
     """One answer: the best moment of a video.
 
-    `score` is the model's own, comparable within one query; `relevance` is in 0..1 and comparable across
-    queries (see `mmi_tvr.search`); `scores` names the parts that made `score`; `copies` are further paths of the same
-    content; `explanation` is there after a re-ranking. `score` is that of the search, re-ranked or not.
+    `score` is that of the search, re-ranked or not, by the model's own measure, and comparable within one query;
+    `relevance` is in 0..1 and comparable across queries (see `mmi_tvr.search`); `scores` names the parts that made
+    `score`; `copies` are further paths of the same content; `explanation` is there after a re-ranking.
 
-    `path` and `copies` name existing files first; `missing` are those of them at which there is no file now, because it
+    Existing files come first among `path` and `copies`; `missing` are those at which there is no file now, because it
     was moved or deleted, or because its disk is away. Where `path` itself is missing, all are.
 
-    `description` is what the video answered when it was described, where it was. `labels` holds, by level, what the
-    query names and the video reliably shows, the likeliest first, of models that read that off. `people` are those
-    who were recognised in the video, whom the query names first, in order of time.
+    `description` is what the video answered, where it was described. `labels` holds, by level, what the query names and
+    the video reliably shows, the likeliest first, where the model reads such classes off. `people` are those who were
+    recognised in the video, first those whom the query names, in order of time.
 
     `id` is the video's number in its library, which no other video is ever given; None outside of one. `facts` say
     whether it is a video or a picture, and when and where it was taken; `companions` are further files of the same item
     (the clip of a live photo, the RAW photo of a picture). The times of a still picture are 0.
 
     `found_by` names the channels that found it, the surest first, and `moments` the stretches that they found, the best
-    first; none: what was seen, from `start` to `end`. Of an item in which the model saw nothing of the query, or has
-    nothing to see, `score` is that of the channel.
+    first; none: what was seen, from `start` to `end`. Where nothing can be seen in an item, or the model saw nothing of
+    the query in it, `score` is that of the channel.
 
     `similar` are near-duplicates that would have been hits behind it, and are shown as one with it.
     """
