@@ -176,6 +176,8 @@ def test_vectors_of_another_model_are_refused(catalogue, components):
         components(FakeModel(head=1)).settle(rebuild=False)
     with pytest.raises(IndexMismatch):
         components(FakeModel(), keyimages=UNIFORM).settle(rebuild=False)
+    with pytest.raises(IndexMismatch, match=r"its index is auto, not auto \(bits: 8\); to make them again"):
+        components(index=Section(name="auto", bits=8)).settle(rebuild=False)
     with pytest.raises(IndexMismatch, match="its index is auto, not flat"):
         components(FakeModel(), index=FLAT).settle(rebuild=False)
 

@@ -114,7 +114,8 @@ class Components:
         self._explicit["model"] = _concrete(self.section("model"))
         changed = [key for key, stored in self._sections().items() if stored != self._stored.get(key)]
         if self._stored and "index" in changed:
-            raise IndexMismatch(self._mismatch("its index is", self._stored["index"].name, self.section("index").name))
+            present, requested = map(_titled, (self._stored["index"], self.section("index")))
+            raise IndexMismatch(self._mismatch("its index is", present, requested))
         if self._stored and (changed or self._ready_model is not None):
             self.load()  # another name may still mean the same numbers; if not, this refuses
         if changed:
@@ -234,6 +235,16 @@ class Components:
         name = models.spelled(self.section("model"))
         fix = f"mmi-tvr index {library_option(self.folder)} --model {name} --rebuild"
         return f"{self.folder}: {problem} {present}, not {requested}; to make them again: {fix}"
+
+
+def _titled(section: Section) -> str:
+    """Return a section as an error names it: its name, and its options in brackets.
+
+    >>> _titled(Section(name="flat")), _titled(Section(name="flat", bits=1))
+    ('flat', 'flat (bits: 1)')
+    """
+    options = ", ".join(f"{key}: {value}" for key, value in section.options.items())
+    return f"{section.name} ({options})" if options else section.name
 
 
 def _bound_sections(settings: Settings) -> dict[str, Section]:
