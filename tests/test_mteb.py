@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ def encoder(model: Any) -> Encoder:
     return Encoder(model, plugins.build("keyimages", "disparity", {}))
 
 
-def scores_of(model: Any, task: Any) -> dict[str, float]:
-    (result,) = mteb.evaluate(model, [task], cache=None, show_progress_bar=False).task_results
+def scores_of(model: Any, task: Any, cache: Any = None) -> dict[str, float]:
+    (result,) = mteb.evaluate(model, [task], cache=cache, show_progress_bar=False).task_results
     scores: dict[str, float] = result.scores["test"][0]
     return scores
 
@@ -83,6 +84,22 @@ def test_a_contrast_set_gives_our_accuracy(tmp_path: Path, monkeypatch: pytest.M
     assert again["accuracy"] == scores["accuracy"]
 
 
+def test_results_that_mteb_kept_are_never_those_of_other_data(samples: list[Sample], tmp_path: Path) -> None:
+    """Under one name: other captions, the other direction, another number of pairs."""
+    cache, model = mteb.ResultCache(tmp_path), MtebModel(encoder(FakeModel()))
+    few = [Sample("red", samples[2].video, ("red",)), Sample("blue", samples[0].video, ("blue",))]
+    wrong = [replace(few[0], captions=("blue",)), replace(few[1], captions=("red",))]
+    right = scores_of(model, retrieval_task(Listed(few), "Colours"), cache)
+    assert scores_of(model, retrieval_task(Listed(wrong), "Colours"), cache)["main_score"] < right["main_score"] == 1
+    tasks = [retrieval_task(Listed(few), "Colours"), retrieval_task(Listed(few), "Colours", "v2t")]
+    tasks += [contrast_task("colour", pairs=pairs) for pairs in (1, 2)]
+    assert len({task.metadata.revision for task in tasks}) == len(tasks)
+    assert all(task.hf_subsets == [task.metadata.revision] for task in tasks)
+    again = retrieval_task(Listed(few), "Colours")
+    scores_of(model, again, cache)
+    mteb.evaluate(model, again, cache=cache, overwrite_strategy="only-cache")  # raises where nothing is kept
+
+
 def test_the_protocols_of_mteb_are_kept(samples: list[Sample]) -> None:
     from mteb.models import EncoderProtocol, SearchProtocol
 
@@ -101,12 +118,19 @@ def rows(**columns: Any) -> Any:
     return Dataset.from_dict({"id": [str(number) for number in range(len(next(iter(columns.values()))))], **columns})
 
 
+def loaded(task: Any) -> Any:
+    """What a task measures."""
+    task.load_data()
+    (subset,) = task.dataset.values()
+    return subset["test"]
+
+
 def embedded(model: MtebModel, data: Any, category: str = "t2v", side: str | None = None) -> np.ndarray:
     """What mteb gets of a data loader of these rows."""
     from mteb.types import PromptType
     from torch.utils.data import DataLoader
 
-    task = retrieval_task(Listed([]), "Colours")
+    task = retrieval_task(Listed([]), "Colours")  # of which no data are looked at
     metadata = task.metadata.model_copy(update={"category": category})
     prompt_type = PromptType(side) if side else None
     return model.encode(
@@ -144,8 +168,7 @@ def test_a_search_keeps_the_best_or_those_that_it_is_given(samples: list[Sample]
     ours = encoder(FakeModel())
     model = MtebModel(ours)
     task = retrieval_task(Listed(samples), "Colours")
-    task.load_data()
-    split = task.dataset["default"]["test"]
+    split = loaded(task)
     arguments = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "default", "encode_kwargs": {}}
     with pytest.raises(UsageError, match="index a corpus"):
         model.search(split["queries"], top_k=1, **arguments)
@@ -158,15 +181,18 @@ def test_a_search_keeps_the_best_or_those_that_it_is_given(samples: list[Sample]
     assert chosen["blue-0"] == {}
 
 
-def test_a_search_scores_as_ours_does_whoever_asks(samples: list[Sample]) -> None:
+@pytest.mark.parametrize("block_size", [256, 3])
+def test_a_search_scores_as_ours_does_whoever_asks(
+    samples: list[Sample], monkeypatch: pytest.MonkeyPatch, block_size: int
+) -> None:
+    monkeypatch.setattr("mmi_tvr.integrations.mteb._BLOCK_SIZE", block_size)
     ours = encoder(FakeBlockModel(moment_weight=0.3))
     model = MtebModel(ours)
     videos = ours.embed([sample.video for sample in samples])
     captions = [caption for sample in samples for caption in sample.captions]
     for direction in ("t2v", "v2t"):
         task = retrieval_task(Listed(samples), "Colours", direction)
-        task.load_data()
-        split = task.dataset["default"]["test"]
+        split = loaded(task)
         model.index(split["corpus"], task_metadata=task.metadata)
         hits = model.search(split["queries"], task_metadata=task.metadata, top_k=99)
         expected = ours.similarity(ours.encode_query(captions), videos, direction)
@@ -187,6 +213,41 @@ def test_what_cannot_be_read_is_said(samples: list[Sample], tmp_path: Path) -> N
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     with pytest.raises(MediaError, match="broken"):
         embedded(model, rows(video=[str(tmp_path / "broken.mp4")]))
-    part = Sample("part", Video(samples[0].video.path, 0.5, 1.0), ("blue",))
-    with pytest.raises(UsageError, match="part is no whole video file"):
-        retrieval_task(Listed([part]), "Parts").load_data()
+    with pytest.raises(UsageError, match="a row is a conversation"):
+        embedded(model, rows(text=[["a man runs", "faster"]]), "t2t", "query")
+    with pytest.raises(UsageError, match="the query is empty"):
+        embedded(model, rows(text=["red", None]), "t2t", "query")
+    with pytest.raises(UsageError, match="row 1 has no video"):
+        embedded(model, rows(video=[str(samples[0].video.path), None]))
+    with pytest.raises(UsageError, match="Colours: no video to embed"):
+        embedded(model, rows(video=[str(samples[0].video.path)]).select([]))
+
+
+def test_what_is_no_task_is_said(samples: list[Sample]) -> None:
+    picture = Sample("picture", Video(samples[0].video.path, picture=True), ("blue",))
+    for listed, message in (
+        ([Sample("part", Video(samples[0].video.path, 0.5, 1.0), ("blue",))], "part is a part of a video"),
+        ([picture], "picture is a picture"),
+        ([samples[0], replace(samples[1], id=samples[0].id)], "Odd: several samples are called blue"),
+        ([replace(samples[0], captions=())], "Odd: no video of the data set has a caption"),
+        ([], "Odd: no video of the data set has a caption"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            retrieval_task(Listed(listed), "Odd").load_data()
+    for contrast, pairs, message in (
+        ("test", 3, "no contrast is called 'test'; there are: order"),
+        ("order", 0, "count"),
+        ("order", 99_999, "order has 500 videos"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            contrast_task(contrast, pairs)
+
+
+def test_a_document_that_says_nothing_is_like_nothing() -> None:
+    model = MtebModel(encoder(FakeModel()))
+    documents = embedded(model, rows(text=["red", " ", None, "blue"]), "t2t", "document")
+    assert documents[[0, 3]].any(axis=1).all()
+    queries = embedded(model, rows(text=["red", "blue"]), "t2t", "query")
+    scores = np.asarray(model.similarity(queries, documents))
+    assert not scores[:, 1:3].any()
+    assert scores.argmax(axis=1).tolist() == [0, 3]

@@ -11,13 +11,19 @@
 Retrieval ranks by the model's own scores (`types.Scoring`), as a search does; what compares vectors alone (clustering,
 classification) gets those of whole videos. Videos are decoded here, by the encoder and its key images, not by mteb.
 
-Decisions: a query's instruction is not read, because none of our models was trained with mteb's; what mteb makes of
-ties (the order of their ids) stays as it is.
+Decisions:
+
+- A query's instruction is not read, because none of our models was trained with mteb's.
+- A document that says nothing has a vector of zeros, because mteb's corpora have such documents.
+- What mteb makes of ties (the order of their ids) stays as it is.
+- mteb keeps results by a task's name and its subsets, whatever its revision is. So the subset of a task of ours is the
+  hash of its ids, captions and file names: other data under the same name are measured anew.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +31,15 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets import moving_shapes
-from ..datasets.moving_shapes import PAIRS
+from .. import plugins
+from ..datasets.moving_shapes import CONTRAST_SETS, PAIRS
 from ..encoder import Encoder
 from ..errors import MediaError, UsageError
 from ..evaluation.metrics import columns_of_videos
 from ..protocols import Dataset, GeneratedDataset
 from ..scoring.similarity import Gallery
 from ..types import Direction, Embeddings, FloatArray, Sample, Video
+from ..utils.hashing import digest
 from ..utils.installation import require
 from ..utils.loading import loaded_once
 
@@ -54,6 +61,10 @@ class _Encoded:
     def vectors(self) -> FloatArray:
         """One vector for each row (N, D)."""
         return self.texts if self.texts is not None else np.stack([result.video for result in self.videos])
+
+    def rows(self, block: slice) -> _Encoded:
+        """Return some of the rows."""
+        return _Encoded(None if self.texts is None else self.texts[block], self.videos[block])
 
 
 class MtebModel:
@@ -139,15 +150,17 @@ class MtebModel:
         if self._corpus is None:
             raise UsageError("index a corpus before a search")
         encoded, ids = self._encoded(queries, task_metadata, "query"), list(queries["id"])
-        scores = np.asarray(self._scores(encoded, self._corpus), dtype=np.float64)
         columns = {document: column for column, document in enumerate(self._corpus_ids)}
         hits = {}
-        for row, query in enumerate(ids):
-            candidates = np.arange(len(columns))
-            if top_ranked is not None:
-                candidates = np.array([columns[document] for document in top_ranked.get(query, ())], dtype=np.int64)
-            best = candidates[np.argsort(-scores[row, candidates], kind="stable")[:top_k]]
-            hits[query] = {self._corpus_ids[column]: float(scores[row, column]) for column in best.tolist()}
+        for start in range(0, len(ids), _BLOCK_SIZE):
+            block = slice(start, start + _BLOCK_SIZE)
+            scores = np.asarray(self._scores(encoded.rows(block), self._corpus), dtype=np.float64)
+            for query, row in zip(ids[block], scores, strict=True):
+                candidates = np.arange(len(row))
+                if top_ranked is not None:
+                    candidates = np.array([columns[document] for document in top_ranked.get(query, ())], dtype=np.int64)
+                best = candidates[np.argsort(-row[candidates], kind="stable")[:top_k]]
+                hits[query] = {self._corpus_ids[column]: float(row[column]) for column in best.tolist()}
         return hits
 
     def _scores(self, queries: _Encoded, corpus: _Encoded) -> FloatArray:
@@ -164,7 +177,9 @@ class MtebModel:
         """Return what one side of a task shows or says; `side` is query, document, or None where a task has one."""
         modality = _modality(rows, task_metadata, side)
         if modality == "text":
-            return _Encoded(texts=np.asarray(self._encoder.encode_query(_texts(rows)), dtype=np.float32))
+            return _Encoded(texts=self._encoded_texts(_texts(rows, task_metadata), empty=side != "query"))
+        if not len(rows):
+            raise UsageError(f"{task_metadata.name}: no {modality} to embed")
         results: list[Embeddings] = []
         for first in range(0, len(rows), _BLOCK_SIZE):
             block = rows.select(range(first, min(first + _BLOCK_SIZE, len(rows))))
@@ -176,6 +191,14 @@ class MtebModel:
                     results.append(result)
         return _Encoded(videos=results)
 
+    def _encoded_texts(self, texts: Sequence[str], *, empty: bool) -> FloatArray:
+        """Return the vectors of texts (N, D); zeros of one that says nothing, where such are allowed (`empty`)."""
+        rows = [row for row, text in enumerate(texts) if text.strip() or not empty]
+        encoded = np.asarray(self._encoder.encode_query([texts[row] for row in rows]), dtype=np.float32)
+        vectors: FloatArray = np.zeros((len(texts), encoded.shape[1]), np.float32)
+        vectors[rows] = encoded
+        return vectors
+
 
 def retrieval_task(dataset: Dataset, name: str, direction: Direction = "t2v") -> Any:
     """Return a data set of ours as a retrieval task of mteb; its main score is R@1 (`hit_rate_at_1`).
@@ -186,8 +209,7 @@ def retrieval_task(dataset: Dataset, name: str, direction: Direction = "t2v") ->
         direction: "t2v" finds videos for captions, "v2t" captions for videos.
     """
     description = f"Each {'caption finds its video' if direction == 't2v' else 'video finds its captions'}."
-    metadata = _metadata(name, description, direction, "hit_rate_at_1")
-    return _task(metadata, dataset, direction, pairs=False)
+    return _task(dataset, name, description, direction, "hit_rate_at_1")
 
 
 def contrast_task(contrast: str, pairs: int = PAIRS) -> Any:
@@ -195,34 +217,38 @@ def contrast_task(contrast: str, pairs: int = PAIRS) -> Any:
     their own video to one that differs in one thing.
 
     Args:
-        contrast: What differs: order, direction, relation, colour, shape, count or role.
+        contrast: What differs: order, direction, relation, colour, shape, count, role or order3.
         pairs: How many pairs of videos.
+
+    Raises:
+        UsageError: Where there is no such contrast set, or it has fewer pairs.
     """
+    if contrast not in CONTRAST_SETS:
+        raise UsageError(f"no contrast is called {contrast!r}; there are: {', '.join(CONTRAST_SETS)}")
     values = {"split": contrast, "count": 2 * pairs, "captions": 1}
-    dataset = moving_shapes.build(moving_shapes.Options.model_validate(values))
+    dataset: Dataset = plugins.build("datasets", "moving_shapes", values)
     description = f"Which of two videos that differ in {contrast} alone does a caption describe?"
-    metadata = _metadata(f"MovingShapes{contrast.capitalize()}", description, "t2v", "accuracy")
-    return _task(metadata, dataset, "t2v", pairs=True)
+    return _task(dataset, f"MovingShapes{contrast.capitalize()}", description, "t2v", "accuracy", pairs=True)
 
 
-def _metadata(name: str, description: str, direction: Direction, main_score: str) -> Any:
-    return require("mteb", _EXTRA).TaskMetadata(
+def _task(
+    dataset: Dataset, name: str, description: str, direction: Direction, main_score: str, *, pairs: bool = False
+) -> Any:
+    """Return a task of a class of its own: mteb unloads a task by deleting the metadata of the object."""
+    samples = dataset.samples()
+    revision = digest(direction, pairs, [(sample.id, sample.captions, sample.video.path.name) for sample in samples])
+    metadata = require("mteb", _EXTRA).TaskMetadata(
         name=name,
         description=description,
-        dataset={"path": name, "revision": "1"},
+        dataset={"path": name, "revision": revision},
         type="Any2AnyRetrieval",
         category=direction,
         eval_splits=[_SPLIT],
-        eval_langs=_LANGUAGES,
+        eval_langs={revision: _LANGUAGES},
         main_score=main_score,
         modalities=["text", "video"],
     )
-
-
-def _task(metadata: Any, dataset: Dataset, direction: Direction, *, pairs: bool) -> Any:
-    """Return a task of a class of its own: mteb unloads a task by deleting the metadata of the object."""
-    task_class = type(metadata.name, (_task_class(),), {"metadata": metadata})
-    return task_class(dataset, direction, pairs=pairs)
+    return type(name, (_task_class(),), {"metadata": metadata})(dataset, samples, direction, pairs=pairs)
 
 
 @loaded_once
@@ -234,9 +260,9 @@ def _task_class() -> type[Any]:
 
         data_loaded: bool = False
 
-        def __init__(self, dataset: Dataset, direction: Direction, *, pairs: bool) -> None:
+        def __init__(self, dataset: Dataset, samples: Sequence[Sample], direction: Direction, *, pairs: bool) -> None:
             super().__init__()
-            self._source, self._direction, self._pairs = dataset, direction, pairs
+            self._source, self._samples, self._direction, self._pairs = dataset, samples, direction, pairs
 
         def load_data(self, num_proc: int | None = None, **options: Any) -> None:
             """Render what has yet to be rendered, and list captions, videos and which belong together."""
@@ -244,16 +270,24 @@ def _task_class() -> type[Any]:
                 return
             if isinstance(self._source, GeneratedDataset):
                 self._source.generate()
-            split = _split(self._source.samples(), self._direction, self._pairs)
-            self.dataset = {"default": {_SPLIT: split}}
+            split = _split(self.metadata.name, self._samples, self._direction, self._pairs)
+            self.dataset = {subset: {_SPLIT: split} for subset in self.hf_subsets}
             self.data_loaded = True
 
     return VideoRetrievalTask
 
 
-def _split(samples: Sequence[Sample], direction: Direction, pairs: bool) -> dict[str, Any]:
-    """Return queries, corpus, what is right, and, of pairs, the two videos that each caption chooses from."""
+def _split(name: str, samples: Sequence[Sample], direction: Direction, pairs: bool) -> dict[str, Any]:
+    """Return queries, corpus, what is right, and, of pairs, the two videos that each caption chooses from.
+
+    UsageError where a task of this name would have nothing to measure, or could not tell its videos apart.
+    """
+    ids = Counter(sample.id for sample in samples)
+    if repeated := [id_ for id_, count in ids.items() if count > 1]:
+        raise UsageError(f"{name}: several samples are called {repeated[0]}, and mteb tells videos apart by their ids")
     owners = [(number, text) for number, sample in enumerate(samples) for text in sample.captions]
+    if not owners:
+        raise UsageError(f"{name}: no video of the data set has a caption")
     text_ids = [f"{samples[number].id}-{row}" for row, (number, _) in enumerate(owners)]
     video_ids = [sample.id for sample in samples]
     files = [sample.video for sample in samples]
@@ -282,7 +316,10 @@ def _video_rows(samples: Sequence[Sample]) -> Any:
     datasets = require("datasets", _EXTRA)
     for sample in samples:
         if sample.video != Video(sample.video.path):
-            raise UsageError(f"{sample.id} is no whole video file, and mteb knows nothing else: cut it out first")
+            raise UsageError(
+                f"{sample.id} is {'a picture' if sample.video.picture else 'a part of a video'}, and the videos of a "
+                "task are whole video files"
+            )
     columns = {"id": [sample.id for sample in samples], "video": [str(sample.video.path) for sample in samples]}
     features = datasets.Features({"id": datasets.Value("string"), "video": datasets.Video()})
     return datasets.Dataset.from_dict(columns, features=features)
@@ -302,9 +339,13 @@ def _modality(rows: Any, task_metadata: Any, side: Any) -> str:
     return names[0]
 
 
-def _texts(rows: Any) -> list[str]:
-    """Return the text of each row, with the title of a document in front."""
-    texts = list(rows["text"])
+def _texts(rows: Any, task_metadata: Any) -> list[str]:
+    """Return the text of each row, with the title of a document in front. UsageError where a row is a conversation."""
+    texts = ["" if text is None else text for text in rows["text"]]
+    if not all(isinstance(text, str) for text in texts):
+        raise UsageError(
+            f"{task_metadata.name}: a row is a conversation; our models read one text: leave this task out"
+        )
     if "title" not in rows.column_names:
         return texts
     return [f"{title or ''} {text}".strip() for title, text in zip(rows["title"], texts, strict=True)]
@@ -316,6 +357,8 @@ def _files(rows: Any, modality: str, folder: Path) -> Iterator[Video]:
     undecoded = (datasets.Image if modality == "image" else datasets.Video)(decode=False)
     for number, row in enumerate(rows.cast_column(modality, undecoded)):
         value = row[modality]
+        if value is None:
+            raise UsageError(f"row {row.get('id', number)} has no {modality}")
         path = Path(value["path"] or f"{number}")
         if value["bytes"] is not None:
             path = folder / f"{number}{path.suffix}"
