@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 import train_toy
+from pydantic import ValidationError
 
-from mmi_tvr.errors import MissingExtra, UsageError
+from mmi_tvr.errors import MissingExtra, MmiTvrError, UsageError
 from mmi_tvr.train import trackers
 
 
@@ -32,9 +33,8 @@ class FakeRun:
 
 def test_weights_and_biases_goes_on_in_the_run_that_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[FakeRun] = []
-    monkeypatch.setitem(
-        sys.modules, "wandb", SimpleNamespace(init=lambda **options: runs.append(FakeRun(**options)) or runs[-1])
-    )
+    module = SimpleNamespace(init=lambda **options: runs.append(FakeRun(**options)) or runs[-1], Error=RuntimeError)
+    monkeypatch.setitem(sys.modules, "wandb", module)
     for step in (0, 4, 0):
         tracker = trackers.make("wandb", tmp_path, step)
         tracker.log(step + 1, {"loss": 0.5})
@@ -50,6 +50,63 @@ def test_a_tracker_that_is_not_installed_names_its_extra(tmp_path: Path, monkeyp
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingExtra, match=r"\[wandb\]"):
         trackers.make("wandb", tmp_path, 0)
+    with pytest.raises(MissingExtra, match=r"\[wandb\]"):
+        trackers.check(["jsonl", "wandb"])
+
+
+def refusing_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have wandb be there, and nobody be logged in."""
+
+    def init(**_: object) -> None:
+        raise RuntimeError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init, Error=RuntimeError))
+
+
+def test_a_tracker_that_refuses_is_said_in_a_line_and_the_others_are_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = train_toy.trainer(tmp_path, {"trackers": ["jsonl", "wandb"]})
+    refusing_wandb(monkeypatch)
+    closed: list[trackers.JsonLines] = []
+    close = trackers.JsonLines.close
+    monkeypatch.setattr(trackers.JsonLines, "close", lambda tracker: closed.append(tracker) or close(tracker))
+    with pytest.raises(UsageError, match=r"wandb: No API key configured.*WANDB_MODE=offline"):
+        trainer.run()
+    assert len(closed) == 1
+
+
+def assert_all_processes_end(folder: Path) -> None:
+    trainer = train_toy.trainer(folder, {"trackers": ["wandb"]})
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        refusing_wandb(monkeypatch)
+        with pytest.raises(MmiTvrError, match="No API key configured"):
+            trainer.run()
+
+
+@pytest.mark.slow
+def test_a_tracker_that_refuses_ends_every_process(tmp_path: Path) -> None:
+    train_toy.run_in_two_processes(assert_all_processes_end, tmp_path)
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_what_a_killed_run_logged_is_forgotten(tmp_path: Path, step: int) -> None:
+    """Also where it was killed before its first checkpoint, and its successor begins from nothing."""
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for begin, steps, loss in ((0, range(1, 6), 0.5), (step, range(step + 1, 5), 0.25)):
+        tracker = trackers.make("tensorboard", tmp_path, begin)
+        for number in steps:
+            tracker.log(number, {"loss": loss})
+        tracker.close()
+    events = reader.EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
+    assert [(event.step, event.value) for event in events] == [
+        (number, 0.5 if number <= step else 0.25) for number in range(1, 5)
+    ]
+
+
+def test_a_tracker_is_named_once() -> None:
+    with pytest.raises(ValidationError, match="each tracker is named once, and not jsonl, jsonl"):
+        train_toy.options(trackers=["jsonl", "jsonl"])
 
 
 def test_muon_needs_a_torch_that_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from mmi_tvr.config import Section
 from mmi_tvr.datasets.moving_shapes import MovingShapes
 from mmi_tvr.encoders import lora
 from mmi_tvr.encoders.options import LlavaOptions
-from mmi_tvr.errors import ConfigError, UsageError
+from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
 from mmi_tvr.train import checkpoint
 from mmi_tvr.train.run import SplitData, run
 from mmi_tvr.train.settings import load
@@ -104,6 +104,21 @@ def test_what_is_wrong_is_said_at_once_and_together(tmp_path: Path) -> None:
         load(CONFIG, ["data.validation=null", f"train.stages={stages}"])
     with pytest.raises(UsageError, match="nothing to train"):
         run(load(CONFIG, [*SMALL, "model={name: label_bridge}"]), tmp_path / "run", cache=tmp_path, cpu=True)
+
+
+def test_what_the_loop_would_refuse_is_said_before_videos_are_decoded(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setattr("mmi_tvr.train.run.split_data", lambda *_: pytest.fail("features were made"))
+    for folder, changes, message in (
+        (finished, [], "holds a run's checkpoints: resume it"),
+        (tmp_path / "run", ["train.trackers=[wandb]"], r"\[wandb\]"),
+        (tmp_path / "run", ["train.shard=true", "model.lvlm=false"], r"train\.shard: this model has no language model"),
+        (tmp_path / "run", ["train.muon=[body]"], "muon: the model's groups are"),
+    ):
+        with pytest.raises(MmiTvrError, match=message):
+            run(load(CONFIG, [*SMALL, *changes]), folder, cache=tmp_path, cpu=True)
 
 
 def test_a_run_leaves_a_model_that_loads_by_its_folder(finished: Path, training_cache: Path) -> None:

@@ -34,6 +34,7 @@ from ..utils.hashing import file_digest
 from ..utils.wording import counted
 
 _FORMAT = 1
+CHECKPOINTS = "checkpoints"  # their folder, in that of a run
 TRAINED, LOOP, STATE = "trained.safetensors", "loop.safetensors", "state.json"
 
 
@@ -78,6 +79,12 @@ def save(
 def list_checkpoints(root: Path) -> list[Path]:
     """Return the checkpoints below `root`, oldest step first."""
     return sorted(path for path in root.glob("step-*") if (path / STATE).is_file())
+
+
+def check_resuming(folder: Path, checkpoints: Sequence[object], resume: bool) -> None:
+    """Raise UsageError where the folder of a run that is to begin from nothing has checkpoints."""
+    if checkpoints and not resume:
+        raise UsageError(f"{folder} holds a run's checkpoints: resume it, or take another folder")
 
 
 def prune(root: Path, keep: int, best: int | None) -> None:

@@ -303,13 +303,16 @@ class Trainer:
         return moved
 
     def _open_trackers(self) -> list[trackers.Tracker]:
-        if distributed.rank() != 0:
-            return []
-        return [trackers.make(name, self._folder, self._step) for name in self._options.trackers]
+        """Return the trackers, in process 0; where they cannot be opened, every process ends."""
+        opened: list[trackers.Tracker] = []
+        distributed.from_first(
+            lambda: opened.extend(trackers.make_all(self._options.trackers, self._folder, self._step))
+        )
+        return opened
 
     @property
     def _root(self) -> Path:
-        return self._folder / "checkpoints"
+        return self._folder / checkpoint.CHECKPOINTS
 
     def _save(self) -> None:
         """Write a checkpoint of this moment, and best.json; prune older ones. Returns, in every process, when it is
@@ -349,8 +352,7 @@ class Trainer:
     def _start(self, resume: bool) -> Path | None:
         """Begin from nothing, or where the newest checkpoint stands, and return that one's folder."""
         checkpoints = distributed.all_gather_objects([str(path) for path in checkpoint.list_checkpoints(self._root)])[0]
-        if checkpoints and not resume:
-            raise UsageError(f"{self._folder} holds a run's checkpoints: resume it, or take another folder")
+        checkpoint.check_resuming(self._folder, checkpoints, resume)
         if checkpoints:
             newest = Path(checkpoints[-1])
             self._resume(newest)

@@ -88,6 +88,13 @@ class TrainOptions(BaseOptions):
         ("jsonl",), description="where numbers are written"
     )
 
+    @field_validator("trackers")
+    @classmethod
+    def _once(cls, trackers: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(trackers)) < len(trackers):
+            raise ValueError(f"each tracker is named once, and not {', '.join(trackers)}")
+        return trackers
+
     @property
     def lengths(self) -> list[int]:
         """The optimiser steps of each stage that does not end early."""

@@ -31,7 +31,7 @@ from ..types import Embeddings, Query, Sample
 from ..utils import distributed
 from ..utils.installation import require
 from ..utils.progress import Progress, Silent
-from . import checkpoint, labels, language
+from . import checkpoint, labels, language, optimizer, sharding, trackers
 from .labels import PairLabels
 from .loop import Outcome, StepReport, Trainer
 from .matching import MatchingBatches, MatchingValidation
@@ -76,6 +76,7 @@ def run(
         progress = Silent()
     torch.manual_seed(settings.train.seed)
     model = models.trainable(settings.model, "cpu" if cpu else str(device))
+    _check_loop(settings, model, folder, resume)
     language.check(settings, model)
     training = split_data("training data", settings, settings.data.train, model, cache, progress)
     _check_bank(settings, training)
@@ -105,6 +106,19 @@ def run(
     if outcome.finished and distributed.rank() == 0:
         _export(model, settings, folder, outcome)
     return outcome
+
+
+def _check_loop(settings: RunSettings, model: TrainableModel, folder: Path, resume: bool) -> None:
+    """Raise what the loop would raise of this model, folder and options, before features are made."""
+    if settings.train.shard:
+        sharding.check_layers(model.network)
+    optimizer.build({**model.network.parameter_groups(), "temperature": ()}, settings.train)
+
+    def check_folder() -> None:
+        checkpoint.check_resuming(folder, checkpoint.list_checkpoints(folder / checkpoint.CHECKPOINTS), resume)
+        trackers.check(settings.train.trackers)
+
+    distributed.from_first(check_folder)
 
 
 def _batches(
@@ -286,7 +300,7 @@ def evaluated(
 def _export(model: TrainableModel, settings: RunSettings, folder: Path, outcome: Outcome) -> None:
     """Write the best checkpoint's weights (the last ones, where nothing was validated) as a model folder."""
     step = outcome.step if outcome.best is None else outcome.best.step
-    checkpoint.load_trained(model.network, checkpoint.folder_of(folder / "checkpoints", step))
+    checkpoint.load_trained(model.network, checkpoint.folder_of(folder / checkpoint.CHECKPOINTS, step))
     origin = {
         **checkpoint.origin(),
         "step": step,

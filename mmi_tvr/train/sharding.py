@@ -6,12 +6,29 @@ or 27 GB); checkpoints, optimisers and gradients, which know trained parameters 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from ..errors import UsageError
 from ..utils import distributed
 from .protocol import ModelWithLayers
+
+
+def check_layers(model: nn.Module) -> tuple[nn.Module, Sequence[nn.Module], set[nn.Parameter]]:
+    """Return what calls the layers that could be divided, these, and their frozen weights.
+
+    Raises UsageError where the model has no large layers, or quantised ones, which cannot be divided.
+    """
+    layers = model.language_layers() if isinstance(model, ModelWithLayers) else None
+    if layers is None:
+        raise UsageError("train.shard: this model has no language model whose layers could be divided; leave it out")
+    stack, parts = layers
+    frozen = {weight for part in parts for weight in part.parameters() if not weight.requires_grad}
+    if not all(weight.is_floating_point() for weight in frozen):
+        raise UsageError("train.shard: weights of 4 or 8 bits cannot be divided; leave out either it or llava.bits")
+    return stack, parts, frozen
 
 
 def shard_frozen_layers(model: nn.Module, device: torch.device) -> None:
@@ -24,15 +41,9 @@ def shard_frozen_layers(model: nn.Module, device: torch.device) -> None:
         device: of this process.
 
     Raises:
-        UsageError: the model has no large layers, or quantised ones, which cannot be divided.
+        UsageError: as `check_layers` does.
     """
-    layers = model.language_layers() if isinstance(model, ModelWithLayers) else None
-    if layers is None:
-        raise UsageError("train.shard: this model has no language model whose layers could be divided; leave it out")
-    stack, parts = layers
-    frozen = {weight for part in parts for weight in part.parameters() if not weight.requires_grad}
-    if not all(weight.is_floating_point() for weight in frozen):
-        raise UsageError("train.shard: weights of 4 or 8 bits cannot be divided; leave out either it or llava.bits")
+    stack, parts, frozen = check_layers(model)
     if distributed.world_size() == 1:
         return
     from torch.distributed.device_mesh import init_device_mesh

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..errors import UsageError, one_line
 from ..utils.files import naming, write_atomically
 from ..utils.installation import require
+
+_NEEDED = {
+    "tensorboard": (("tensorboard", "train"), ("torch.utils.tensorboard", "train")),
+    "wandb": (("wandb", "wandb"),),
+}
 
 
 class Tracker(Protocol):
@@ -29,6 +35,26 @@ def make(name: str, folder: Path, step: int) -> Tracker:
         "wandb": WeightsAndBiases,
     }
     return trackers[name](folder, step)
+
+
+def make_all(names: Iterable[str], folder: Path, step: int) -> list[Tracker]:
+    """Return the trackers of these names (`make`); none stays open where one cannot be opened."""
+    opened: list[Tracker] = []
+    try:
+        for name in names:
+            opened.append(make(name, folder, step))
+    except BaseException:
+        for tracker in opened:
+            tracker.close()
+        raise
+    return opened
+
+
+def check(names: Iterable[str]) -> None:
+    """Raise MissingExtra where what a tracker needs is not installed. Nothing is opened."""
+    for name in names:
+        for module, extra in _NEEDED.get(name, ()):
+            require(module, extra)
 
 
 class JsonLines:
@@ -55,9 +81,9 @@ class TensorBoard:
     """Event files in `tensorboard/`."""
 
     def __init__(self, folder: Path, step: int = 0) -> None:
-        require("tensorboard", "train")
+        check(["tensorboard"])
         writers = require("torch.utils.tensorboard", "train")
-        self._writer: Any = writers.SummaryWriter(folder / "tensorboard", purge_step=step + 1 if step else None)
+        self._writer: Any = writers.SummaryWriter(folder / "tensorboard", purge_step=step + 1)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -72,6 +98,9 @@ class WeightsAndBiases:
 
     What it sends where is wandb's own setting: WANDB_MODE=offline keeps all of it here.
     It cannot forget: steps that a killed run logged and the resumed one makes again stand there twice.
+
+    Raises:
+        UsageError: wandb refuses, for example because nobody is logged in.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
@@ -80,7 +109,12 @@ class WeightsAndBiases:
         if not (step and identity.exists()):
             write_atomically(identity, secrets.token_hex(6).encode())
         run_id = identity.read_text(encoding="ascii")
-        self._run: Any = wandb.init(dir=folder, id=run_id, name=folder.resolve().name, resume="allow")
+        try:
+            self._run: Any = wandb.init(dir=folder, id=run_id, name=folder.resolve().name, resume="allow")
+        except wandb.Error as error:
+            raise UsageError(
+                f"train.trackers: wandb: {one_line(error)} (WANDB_MODE=offline keeps all of it on this machine)"
+            ) from error
         self._run.define_metric("*", step_metric="step")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
