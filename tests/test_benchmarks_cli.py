@@ -54,6 +54,13 @@ def where(msrvtt: Path) -> tuple[object, ...]:
     return "--root", msrvtt / "videos", "--annotations", msrvtt / "annotations"
 
 
+@pytest.mark.parametrize("words", [("evaluate",), ("evaluate", "facets")])
+def test_a_split_is_not_named_by_an_option(where: tuple[object, ...], words: tuple[str, ...]) -> None:
+    """It would be the other option's, or none's, and a report says which one it was."""
+    with pytest.raises(UsageError, match="a split is named with --split"):
+        call(*words, "msrvtt", *where, "--option", "split=val")
+
+
 def test_check_counts_missing_unreadable_and_overlapping(where: tuple[object, ...]) -> None:
     result = json.loads(call("data", "check", "msrvtt", *where, "--json"))
     assert (result["files"], result["probed"]) == (9, 9)

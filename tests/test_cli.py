@@ -231,7 +231,8 @@ def test_moving_shapes_are_made_and_evaluated(shell: Shell) -> None:
     report = shell.json("evaluate", "moving_shapes", "--split", "test", "--limit", 3, "--moments")
     assert (report["n"], report["videos"]) == (3, 3)
     moments = report["moments"]
-    assert list(moments) == ["events", "captions", "collection", "baselines", "official"]
+    assert list(moments) == ["events", "captions", "collection", "baselines", "official", "unreachable"]
+    assert moments["unreachable"] == {"events": 0, "captions": 0}
     assert list(moments["events"]) == ["n", "pointing", "R1@0.3", "R1@0.5", "R1@0.7", "mIoU", "ci95"]
     assert (moments["events"]["n"], moments["captions"]["n"]) == (7, 3)
     assert list(moments["baselines"]) == ["whole video", "middle of the video", "query-blind guess"]

@@ -139,6 +139,24 @@ def test_the_table_goes_by_what_the_annotation_has() -> None:
     assert list(didemo[MODEL].values) == ["Rank@1", "Rank@5", "mIoU (annotators)"]
 
 
+def test_moments_that_no_answer_can_find_are_counted() -> None:
+    """Videos end after 6 s."""
+    found = DescribedMoment("a", 0, 5.0, 9.0)
+    behind = [replace(found, start=6.0), replace(found, start=7.0, repeated=((6.5, 8.0),))]
+    partly = replace(found, start=7.0, repeated=((0.0, 2.0),))
+    beyond = report([found, *behind, partly])
+    assert beyond.as_dict()["unreachable"] == {"events": 2}
+    assert "events: 2 of 4 moments begin behind the end of the video" in "\n".join(beyond.lines())
+    assert "behind the end" not in "\n".join(report([found, partly]).lines())
+
+
+def test_one_video_has_no_narrow_interval() -> None:
+    one_video = report([DescribedMoment("a", 0, 2.0, 4.0), DescribedMoment("a", 0, 0.0, 2.0)]).sets["events"]
+    assert one_video.values["R1@0.5"] == 50
+    for name, (low, high) in one_video.ci95.items():
+        assert high - low > 50, name
+
+
 def test_a_model_answers_with_its_best_key_images() -> None:
     """Of five key images the second is the best, and the fourth the next best; between two, clips lean to both."""
     likeness = (0.2, 0.9, 0.1, 0.8, 0.1)

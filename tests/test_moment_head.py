@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fakes import FakeModel
+from fakes import FakeModel, RecordedProgress
 from torch import Tensor
 
 from mmi_tvr.errors import ModelNotFound, UsageError
@@ -19,7 +19,7 @@ from mmi_tvr.nn.options import QueryHeadOptions
 from mmi_tvr.scoring.moments import locate
 from mmi_tvr.train.moments import MomentBatches, MomentValidation, moments_of
 from mmi_tvr.types import DescribedMoment, Embeddings, Features, FloatArray, Query, Scoring, Span
-from mmi_tvr.utils.progress import Silent
+from mmi_tvr.utils.progress import Progress, Silent
 
 WIDTH, MOST, BATCH = 8, 5, 16
 SMALL = QueryHeadOptions(width=16, layers=1, heads=2)
@@ -164,15 +164,21 @@ def test_it_learns_which_key_image_and_when() -> None:
     )
 
 
-def moment_batches(sentences: int = 400, batch: int = 8, usable: Sequence[int] = (0, 1, 3)) -> MomentBatches:
+def moment_batches(
+    sentences: int = 400,
+    batch: int = 8,
+    usable: Sequence[int] = (0, 1, 3),
+    begin: float = 0.5,
+    progress: Progress | None = None,
+) -> MomentBatches:
     """Batches of two sets: one event of each of four videos, which have one to four key images, and the whole of it."""
     features = [
         Features(np.arange(3.0 * (1 + number)).reshape(-1, 3), {"mean": np.full((1 + number, 3), 60.0 * number)})
         for number in range(4)
     ]
-    single = [DescribedMoment(f"e {number} {n}", number, 1.0, 2.0) for number in range(4) for n in range(20)]
+    single = [DescribedMoment(f"e {number} {n}", number, begin, 2.0) for number in range(4) for n in range(20)]
     whole = [
-        DescribedMoment(f"c {number} {n}", number, 1.0, 5.0, ((1.0, 2.0), (4.0, 5.0)))
+        DescribedMoment(f"c {number} {n}", number, begin, 5.0, ((begin, 2.0), (4.0, 5.0)))
         for number in range(4)
         for n in range(10)
     ]
@@ -184,7 +190,7 @@ def moment_batches(sentences: int = 400, batch: int = 8, usable: Sequence[int] =
         batch=batch,
         sentences=sentences,
         seed=0,
-        progress=Silent(),
+        progress=progress or Silent(),
     )
 
 
@@ -207,8 +213,8 @@ def test_batches_of_moments_hold_the_vectors_of_their_sentences_and_videos() -> 
             np.testing.assert_array_equal(moments["segments"][row, :count], segments)
             video = Features(segments, {"mean": np.full((count, 3), 60.0 * number)})
             np.testing.assert_array_equal(moments["images"][row, :count], model.embed_videos([video])[0].moments)
-            assert moments["spans"][row].tolist() == [1.0, 2.0 if text[0] == "e" else 5.0]
-            assert moments["events"][row, 0].tolist() == [1.0, 2.0]
+            assert moments["spans"][row].tolist() == [0.5, 2.0 if text[0] == "e" else 5.0]
+            assert moments["events"][row, 0].tolist() == [0.5, 2.0]
             if text[0] == "c":
                 assert moments["events"][row, 1].tolist() == [4.0, 5.0]
             else:
@@ -229,8 +235,17 @@ def test_an_epoch_of_moments_hangs_on_its_number_alone_and_goes_on_where_it_stop
 def test_too_few_moments_are_an_error_that_says_so() -> None:
     with pytest.raises(UsageError, match="0 moments in usable videos: too few for a batch of 8"):
         moment_batches(usable=())
+    with pytest.raises(UsageError, match="30 moments in usable videos: too few for a batch of 40"):
+        moment_batches(batch=40, usable=(0, 1), begin=1.0)  # of 60, those of video 0 begin where it ends
     with pytest.raises(UsageError, match="folder does not say when"):
         moments_of(object(), "folder")
+
+
+def test_moments_behind_the_end_of_their_video_are_left_out_and_counted() -> None:
+    progress = RecordedProgress()
+    batches = moment_batches(batch=1, begin=1.0, progress=progress)
+    assert {id_[0] for batch in batches.epoch(0) for id_ in batch["ids"]} == {"1", "3"}
+    assert progress.messages == ["left out: 30 moments that begin behind the end of the video"]
 
 
 def test_validation_is_the_mean_over_the_sets_of_the_mean_overlap() -> None:

@@ -45,6 +45,11 @@ class DataChoice:
     skip_missing: bool = False
     seed: int = 0  # of the generated data set
 
+    def __post_init__(self) -> None:
+        """Raise UsageError where an option names the split, too: a report says which one it was by `split`."""
+        if "split" in config.read(Section, None, self.option).options:
+            raise UsageError("--option split: a split is named with --split")
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluationData:

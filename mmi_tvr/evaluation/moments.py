@@ -22,6 +22,7 @@ from ..scoring.similarity import Gallery
 from ..types import DescribedMoment, Embeddings, FloatArray, IdArray, Query, Sample, Span
 from ..utils.intervals import wilson
 from ..utils.tables import interval, text_table
+from ..utils.wording import counted
 from .blind_guesses import blind_guesses
 from .bootstrap import bootstrap_means, numbered_groups
 from .metrics import SCORE_TOLERANCE
@@ -53,12 +54,13 @@ class MomentMetrics:
 class MomentReport:
     """The metrics of every set of sentences, given the right video, over the whole collection, and of what needs no
     model (by baseline, then set); `official` has, by set and then by who answers, what benchmarks measure besides,
-    given the right video."""
+    given the right video; `unreachable` counts the moments of each set that begin behind the end of their video."""
 
     sets: Mapping[str, MomentMetrics]
     collection: Mapping[str, MomentMetrics]
     baselines: Mapping[str, Mapping[str, MomentMetrics]] = field(default_factory=dict)
     official: Mapping[str, Mapping[str, MomentMetrics]] = field(default_factory=dict)
+    unreachable: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; everything in percent."""
@@ -67,6 +69,7 @@ class MomentReport:
             "collection": _plain(self.collection),
             "baselines": {title: _plain(sets) for title, sets in self.baselines.items()},
             "official": {name: _plain(rows) for name, rows in self.official.items()},
+            "unreachable": dict(self.unreachable),
         }
 
     def lines(self) -> list[str]:
@@ -77,6 +80,12 @@ class MomentReport:
             rows.append(_row(f"{name} (whole collection)", self.collection[name]))
             rows += [_row(f"{name}: {title}", sets[name]) for title, sets in self.baselines.items()]
         lines = text_table(rows)
+        lines += [
+            f"{name}: {count} of {counted(self.sets[name].n, 'moment')} begin behind the end of the video, where "
+            "nothing finds them: are these the files that were annotated?"
+            for name, count in self.unreachable.items()
+            if count
+        ]
         for name, answers in self.official.items():
             measures = list(next(iter(answers.values())).values)
             table = [[f"{name}, as benchmarks measure", "n", *measures]]
@@ -102,7 +111,7 @@ def evaluate_moments(
     """Measure how well a model finds the moments that sentences describe.
 
     Intervals are bootstrapped over videos (as those of `metrics`), and Wilson's with the videos as the sample size
-    where all queries of a share agree: a bootstrap would have no width there.
+    where all queries of a share agree, or there is one video: a bootstrap would have no width there.
 
     Args:
         model: Embeds the sentences, and says how vectors are scored.
@@ -116,7 +125,7 @@ def evaluate_moments(
     columns = _columns(samples, embeddings)
     readable = [result for result in embeddings if not isinstance(result, MediaError)]
     gallery = Gallery.pack(readable)
-    sets, collection, official = {}, {}, {}
+    sets, collection, official, unreachable = {}, {}, {}, {}
     baselines: dict[str, dict[str, MomentMetrics]] = {WHOLE: {}, MIDDLE: {}, BLIND: {}}
     for name, described in moments.items():
         usable = [moment for moment in described if moment.sample in columns]
@@ -130,6 +139,10 @@ def evaluate_moments(
         located = locate(model, queries, videos)
         sets[name] = _metrics(_outcomes(located, given), groups)
         whole = [_whole(video) for video in videos]
+        unreachable[name] = sum(
+            min(start for start, _ in spans_of(moment)) >= video.end
+            for moment, video in zip(usable, whole, strict=True)
+        )
         blind = _guesses(usable, whole, groups)
         baselines[BLIND][name] = _metrics(_outcomes(blind.spans, given), groups)
         baselines[WHOLE][name] = _metrics(_outcomes(whole, given), groups, SPANS)
@@ -145,7 +158,7 @@ def evaluate_moments(
         starts = np.array([span.start for span in whole])
         names, measured = further_measures(usable, answers, starts, groups)
         official[name] = {title: _metrics(values, groups, names, names) for title, values in measured.items()}
-    return MomentReport(sets, collection, baselines, official)
+    return MomentReport(sets, collection, baselines, official, unreachable)
 
 
 def overlap(spans: FloatArray, truths: FloatArray) -> FloatArray:
@@ -262,7 +275,8 @@ def _metrics(
             continue
         values[name] = 100 * float(means[column])
         unanimous = not name.startswith(MEAN_IOU) and means[column] in (0, 1)
-        low, high = wilson(float(means[column]), videos) if unanimous else 100 * ends[:, column]
+        without_width = unanimous or videos == 1
+        low, high = wilson(float(means[column]), videos) if without_width else 100 * ends[:, column]
         ci95[name] = (float(low), float(high))
     return MomentMetrics(len(outcomes), values, ci95)
 

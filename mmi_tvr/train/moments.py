@@ -43,7 +43,7 @@ class MomentBatches:
         batch: Moments of all processes together.
         sentences: At most so many moments are drawn.
         seed: Of what is drawn, and of the order.
-        progress: Of the embedding.
+        progress: Of the embedding; is told how many moments begin behind the end of their video and are left out.
 
     Raises:
         UsageError: The moments of usable samples are fewer than a batch, or a batch cannot be shared out evenly.
@@ -63,14 +63,16 @@ class MomentBatches:
     ) -> None:
         check_batch(batch)
         self._batch, self._seed = batch, seed
-        self._moments = _drawn(moments, frozenset(usable), sentences, seed)
-        if len(self._moments) < batch:
-            raise UsageError(
-                f"{counted(len(self._moments), 'moment')} in usable videos: too few for a batch of {batch}"
-            )
-        numbers = sorted({moment.sample for moment in self._moments})
+        drawn = _drawn(moments, frozenset(usable), sentences, seed)
+        _check_count(drawn, batch)
+        numbers = sorted({moment.sample for moment in drawn})
         position = {number: row for row, number in enumerate(numbers)}
         self._videos = embed_videos(model, features, numbers, progress)
+        ends = [float(video.segments[-1, 1]) for video in self._videos]
+        self._moments = [moment for moment in drawn if moment.start < ends[position[moment.sample]]]
+        if left_out := len(drawn) - len(self._moments):
+            progress.say(f"left out: {counted(left_out, 'moment')} that begin behind the end of the video")
+        _check_count(self._moments, batch)
         self._video_of = np.array([position[moment.sample] for moment in self._moments])
         self._counts = np.array([len(video.segments) for video in self._videos])
         self._queries = embed_sentences(model, [moment.text for moment in self._moments], progress)
@@ -141,6 +143,12 @@ def moments_of(dataset: object, name: str) -> Mapping[str, Sequence[DescribedMom
     raise UsageError(
         f"{name} does not say when in its videos things happen: leave the term `moments` out of the stages"
     )
+
+
+def _check_count(moments: Sequence[DescribedMoment], batch: int) -> None:
+    """Raise UsageError where moments are fewer than a batch."""
+    if len(moments) < batch:
+        raise UsageError(f"{counted(len(moments), 'moment')} in usable videos: too few for a batch of {batch}")
 
 
 def _drawn(
