@@ -365,6 +365,24 @@ def test_a_truth_may_come_as_arrays_of_any_kind(truth: Any) -> None:
     assert evaluate_embeddings(video[[0, 2, 1]], video, truth).t2v.r1 == 100
 
 
-def test_equal_vectors_are_ties_and_count_against_the_system() -> None:
-    video = np.ones((3, 4), np.float32)
-    assert evaluate_embeddings(video, video).t2v.r1 == 0
+@pytest.mark.parametrize("metric", ["cosine", "dot"])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize(("count", "width"), [(3, 4), (33, 64), (33, 100), (300, 37)])
+def test_equal_vectors_are_ties_and_count_against_the_system(count: int, width: int, kind: str, metric: Any) -> None:
+    """Wherever they stand: a product's last bits hang on its place in the matrix."""
+    rng = np.random.default_rng(0)
+    same = np.repeat(rng.standard_normal((1, width)), count, axis=0).astype(kind)
+    other = rng.standard_normal((count, width)).astype(kind)
+    assert evaluate_embeddings(other, same, metric=metric).t2v.r1 == 0
+    assert evaluate_embeddings(same, other, metric=metric).v2t.r1 == 0
+
+
+def test_numbers_are_read_as_exactly_as_they_are_given() -> None:
+    close = np.array([[2**24 + 3, 0], [2**24, 0]])
+    report = evaluate_embeddings(np.array([[1, 0]]), close, [0], metric="dot")
+    assert report.t2v.r1 == 100
+    assert evaluate_embeddings(close.astype(np.longdouble)[:1], close, [0]).videos == 2
+    with pytest.raises(MetricsError, match="text: vector 0 holds NaN or an infinity"):
+        evaluate_embeddings(close.astype(np.longdouble) * np.longdouble("1e400"), close)
+    with pytest.raises(UsageError, match="text: numbers are masked"):
+        evaluate_embeddings(np.ma.masked_equal(close, 0), close)

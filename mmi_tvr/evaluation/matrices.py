@@ -184,7 +184,8 @@ def evaluate_embeddings(
         video: Vectors of the videos (M, D).
         truth: For each caption the number of its video, or of all that are right, or booleans (N, M); None: the i-th
             caption describes the i-th video.
-        metric: "cosine" or "dot". Scores of unit vectors that differ by less than 1e-6 are ties.
+        metric: "cosine" or "dot". Cosines that differ by less than 1e-6 are ties, and so are dot products that are
+            equal in float32.
         name: Of the system, for the table.
 
     Returns:
@@ -212,12 +213,15 @@ def evaluate_embeddings(
     if metric == "cosine":
         texts, videos = _unit(texts, "text"), _unit(videos, "video")
     else:
-        texts, videos = _within_range(texts, videos)
-    ranks = metrics.both_directions(
-        lambda: (texts[start : start + BLOCK] @ videos.T for start in range(0, len(texts), BLOCK)),
-        pairs.ground_truth,
-        SCORE_TOLERANCE if metric == "cosine" else 0.0,
-    )
+        texts, videos = _about_one(texts), _about_one(videos)
+
+    def products() -> Iterator[FloatArray]:
+        for start in range(0, len(texts), BLOCK):
+            block = texts[start : start + BLOCK] @ videos.T
+            # Of a dot product the last bits hang on where in the block it stands: float32 has none of them.
+            yield block if metric == "cosine" else block.astype(np.float32)
+
+    ranks = metrics.both_directions(products, pairs.ground_truth, SCORE_TOLERANCE if metric == "cosine" else 0.0)
     t2v, v2t = pairs.groups.summary(ranks)
     return Report(n=len(texts), videos=len(videos), t2v=t2v, v2t=v2t, model=name)
 
@@ -271,6 +275,8 @@ def _columns(entry: object) -> list[int]:
 
 def _as_array(values: object) -> Any:
     """Return what numpy makes of numbers. UsageError where that is no array."""
+    if np.ma.is_masked(values):
+        raise UsageError("numbers are masked: leave their rows out, or fill them")
     try:
         return np.asarray(values)
     except (RuntimeError, TypeError, ValueError) as error:  # a tensor on a device, of another kind; ragged lists
@@ -280,17 +286,19 @@ def _as_array(values: object) -> Any:
 
 
 def _vectors(values: Any, side: str) -> FloatArray:
-    """Return vectors (N, D) as float32, or as float64 where they are. UsageError where they are none."""
+    """Return vectors (N, D) as float32, or as float64 where that would change them. UsageError where they are none."""
     try:
         array: FloatArray = _as_array(values)
     except UsageError as error:
         raise UsageError(f"{side}: {error}") from error
     if array.ndim != 2 or array.dtype.kind not in "fiu" or 0 in array.shape:
         raise UsageError(f"{side}: {array.dtype} of shape {array.shape} holds no vectors: it needs numbers (N, D)")
+    with np.errstate(over="ignore"):  # longer numbers than float64 may be too large for it
+        array = array.astype(np.float32 if np.can_cast(array.dtype, np.float32) else np.float64, copy=False)
     if not np.isfinite(array).all():
         row = int(np.argwhere(~np.isfinite(array))[0, 0])
         raise MetricsError(f"{side}: vector {row} holds NaN or an infinity, and has no place in an order")
-    return array.astype(np.float64 if array.dtype == np.float64 else np.float32, copy=False)
+    return array
 
 
 def _unit(vectors: FloatArray, side: str) -> FloatArray:
@@ -303,14 +311,11 @@ def _unit(vectors: FloatArray, side: str) -> FloatArray:
     return unit
 
 
-def _within_range(*sides: FloatArray) -> list[FloatArray]:
-    """Return both sides' vectors so that no product of them is too large a number; the order of products stays."""
-    peaks = [float(np.abs(vectors).max()) for vectors in sides]
-    if math.prod(peaks) * sides[0].shape[1] < float(np.finfo(np.result_type(*sides)).max):
-        return list(sides)
-    return [
-        np.ldexp(vectors.astype(np.float64), -math.frexp(peak)[1]) for vectors, peak in zip(sides, peaks, strict=True)
-    ]
+def _about_one(vectors: FloatArray) -> FloatArray:
+    """Return vectors as float64, divided by one power of two, so that no product of them leaves the range of float32;
+    the order of products stays."""
+    scaled: FloatArray = np.ldexp(vectors.astype(np.float64), -math.frexp(float(np.abs(vectors).max()))[1])
+    return scaled
 
 
 def _centred(matrix: FloatArray) -> FloatArray:
