@@ -1,8 +1,9 @@
 """Key images from the shots that PySceneDetect cuts a video into (extra `scenes`): what others do, as a baseline.
 
 Its ContentDetector looks at the frames that were sampled: a cut is where hue, saturation and luma change by more than
-`threshold` on average (0..255). The middle frame of each shot is its key image. Decision: of more shots than `count`,
-the strongest cuts stay.
+`threshold` on average (0..255). Cuts that follow each other faster than `min_length` are one, where a calmer stretch
+follows, so that a video that is cut all the time is one shot. The middle frame of each shot is its key image. Decision:
+of more shots than `count`, the strongest cuts stay.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Options(SamplingOptions):
     """Shots."""
 
     threshold: float = Field(27.0, ge=0, le=255, description="mean change of a pixel that is a cut (0..255)")
-    min_length: float = Field(1.0, ge=0, description="no shot is shorter, in seconds")
+    min_length: float = Field(1.0, ge=0, description="no shot but the last one is shorter, in seconds (about)")
 
 
 def build(options: Options) -> Scenes:
