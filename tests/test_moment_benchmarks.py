@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_curve
 
+from mmi_tvr.errors import MetricsError
 from mmi_tvr.evaluation import moment_measures
 from mmi_tvr.evaluation.blind_guesses import blind_guesses, frequent_segments, of_clips
 from mmi_tvr.evaluation.moments import BLIND, WHOLE, MomentReport, evaluate_moments
@@ -148,6 +149,26 @@ def test_moments_that_no_answer_can_find_are_counted() -> None:
     assert beyond.as_dict()["unreachable"] == {"events": 2}
     assert "events: 2 of 4 moments begin behind the end of the video" in "\n".join(beyond.lines())
     assert "behind the end" not in "\n".join(report([found, partly]).lines())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"end": float("nan")}, "from 2 s to nan s is no stretch of time: 'a'"),
+        ({"start": 5.0}, "from 5 s to 4 s is no stretch"),
+        ({"repeated": ((0.0, float("inf")),)}, "from 0 s to inf s is no stretch"),
+        ({"events": ((3.0, 2.0),)}, "from 3 s to 2 s is no stretch"),
+        ({"annotated": ((3.0, 2.0),)}, "from 3 s to 2 s is no stretch"),
+        ({"elsewhere": ((0, 3.0, 2.0),)}, "from 3 s to 2 s is no stretch"),
+        ({"elsewhere": ((7, 2.0, 3.0),)}, "'a' is of sample 7, which is none of the 1 sample"),
+        ({"sample": -1}, "'a' is of sample -1"),
+    ],
+)
+def test_moments_at_no_time_or_of_no_sample_are_refused(changes: dict[str, object], message: str) -> None:
+    usual = DescribedMoment("a", 0, 2.0, 4.0)
+    with pytest.raises(MetricsError, match=message):
+        report([usual, replace(usual, **changes)])  # type: ignore[arg-type]
+    report([replace(usual, start=4.0)])  # an instant is one
 
 
 def test_one_video_has_no_narrow_interval() -> None:

@@ -9,6 +9,7 @@ where a query whose first video is not right counts as a miss, with an IoU of 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -120,7 +121,7 @@ def evaluate_moments(
         moments: Sets of sentences with their spans, by name.
 
     Raises:
-        MetricsError: Where no moment of a set is in a readable video.
+        MetricsError: Where no moment of a set is in a readable video, or one is of no sample or at no time.
     """
     columns = _columns(samples, embeddings)
     readable = [result for result in embeddings if not isinstance(result, MediaError)]
@@ -128,6 +129,8 @@ def evaluate_moments(
     sets, collection, official, unreachable = {}, {}, {}, {}
     baselines: dict[str, dict[str, MomentMetrics]] = {WHOLE: {}, MIDDLE: {}, BLIND: {}}
     for name, described in moments.items():
+        for moment in described:
+            _check(moment, len(samples))
         usable = [moment for moment in described if moment.sample in columns]
         if not usable:
             raise MetricsError(f"no moment of the set {name!r} is in a readable video: there is nothing to measure")
@@ -187,6 +190,19 @@ def _best_overlaps(spans: Sequence[Span], truths: Sequence[Sequence[tuple[float,
     )
     best: FloatArray = np.maximum.reduceat(ratios, np.cumsum(counts) - counts)
     return best
+
+
+def _check(moment: DescribedMoment, samples: int) -> None:
+    """Raise MetricsError where a moment is of none of so many samples, or has a span that is no stretch of time."""
+    elsewhere = [(start, end) for _, start, end in moment.elsewhere]
+    for start, end in (*spans_of(moment), *moment.events, *moment.annotated, *elsewhere):
+        if not -math.inf < start <= end < math.inf:  # also where one is no number
+            raise MetricsError(f"from {start:g} s to {end:g} s is no stretch of time: {moment.text[:40]!r}")
+    for number in (moment.sample, *(sample for sample, _, _ in moment.elsewhere)):
+        if not 0 <= number < samples:
+            raise MetricsError(
+                f"{moment.text[:40]!r} is of sample {number}, which is none of the {counted(samples, 'sample')}"
+            )
 
 
 def _columns(samples: Sequence[Sample], embeddings: Sequence[Embeddings | MediaError]) -> dict[int, int]:
