@@ -110,12 +110,13 @@ def test_what_the_loop_would_refuse_is_said_before_videos_are_decoded(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setattr("mmi_tvr.train.optimizer._MUON_SINCE", "99")
     monkeypatch.setattr("mmi_tvr.train.run.split_data", lambda *_: pytest.fail("features were made"))
     for folder, changes, message in (
         (finished, [], "holds a run's checkpoints: resume it"),
         (tmp_path / "run", ["train.trackers=[wandb]"], r"\[wandb\]"),
         (tmp_path / "run", ["train.shard=true", "model.lvlm=false"], r"train\.shard: this model has no language model"),
-        (tmp_path / "run", ["train.muon=[body]"], "muon: the model's groups are"),
+        (tmp_path / "run", ["train.muon=[heads]"], r"train\.muon needs torch 99"),
     ):
         with pytest.raises(MmiTvrError, match=message):
             run(load(CONFIG, [*SMALL, *changes]), folder, cache=tmp_path, cpu=True)

@@ -45,12 +45,17 @@ def build(groups: Mapping[str, Iterable[nn.Parameter]], options: TrainOptions) -
     if for_adamw:
         optimizers.append(torch.optim.AdamW(for_adamw, betas=options.betas))
     if for_muon:
-        if Version(torch.__version__) < Version(_MUON_SINCE):
-            raise UsageError(f"train.muon needs torch {_MUON_SINCE} or newer, and this is {torch.__version__}")
+        check_torch(options)
         optimizers.append(torch.optim.Muon(for_muon, adjust_lr_fn="match_rms_adamw"))
     if not optimizers:
         raise UsageError("the model has nothing to train: no parameter group holds a parameter")
     return optimizers
+
+
+def check_torch(options: TrainOptions) -> None:
+    """Raise UsageError where the options name what this torch does not have."""
+    if options.muon and Version(torch.__version__) < Version(_MUON_SINCE):
+        raise UsageError(f"train.muon needs torch {_MUON_SINCE} or newer, and this is {torch.__version__}")
 
 
 def _check_names(groups: set[str], options: TrainOptions) -> None:

@@ -109,10 +109,13 @@ def run(
 
 
 def _check_loop(settings: RunSettings, model: TrainableModel, folder: Path, resume: bool) -> None:
-    """Raise what the loop would raise of this model, folder and options, before features are made."""
-    if settings.train.shard:
+    """Raise what the loop would raise of this model, folder and options, before features are made.
+
+    The network is made after them (decision: memory), unless it is asked about its layers.
+    """
+    if settings.train.shard and not isinstance(model, ModelWithLabels):  # whose network is made of the data
         sharding.check_layers(model.network)
-    optimizer.build({**model.network.parameter_groups(), "temperature": ()}, settings.train)
+    optimizer.check_torch(settings.train)
 
     def check_folder() -> None:
         checkpoint.check_resuming(folder, checkpoint.list_checkpoints(folder / checkpoint.CHECKPOINTS), resume)
