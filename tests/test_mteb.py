@@ -164,6 +164,16 @@ def test_vectors_are_the_encoders(samples: list[Sample]) -> None:
     np.testing.assert_allclose(pairwise, np.diag(np.asarray(model.similarity(expected, expected[::-1]))), atol=1e-6)
 
 
+def test_tasks_of_mteb_in_their_own_ways_of_handing_over_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pairs of pictures and sentences come as a data set of torch, in whose place others have one of `datasets`."""
+    from mteb.mocks.mock_tasks.pair_classification import MockImageTextPairClassificationTask
+    from mteb.mocks.mock_tasks.retrieval import MockAny2AnyRetrievalT2ITask
+
+    monkeypatch.setattr("mmi_tvr.integrations.mteb._BLOCK_SIZE", 1)
+    for task in (MockImageTextPairClassificationTask(), MockAny2AnyRetrievalT2ITask()):
+        assert 0 <= scores_of(MtebModel(encoder(FakeModel())), task)["main_score"] <= 1
+
+
 def test_a_search_keeps_the_best_or_those_that_it_is_given(samples: list[Sample]) -> None:
     ours = encoder(FakeModel())
     model = MtebModel(ours)

@@ -108,7 +108,8 @@ class MtebModel:
             MediaError: Of the first picture or video that cannot be used.
             UsageError: Where a row is more than one text, picture or video, or sound.
         """
-        return self._encoded(inputs.dataset, task_metadata, prompt_type).vectors
+        blocks = _blocks(inputs.dataset)
+        return np.concatenate([self._encoded(rows, task_metadata, prompt_type).vectors for rows in blocks])
 
     def similarity(self, embeddings1: FloatArray, embeddings2: FloatArray) -> Any:
         """Return the cosines, or what the model's blocks say, of rows (N, D) and (M, D), as a tensor."""
@@ -323,6 +324,17 @@ def _video_rows(samples: Sequence[Sample]) -> Any:
     columns = {"id": [sample.id for sample in samples], "video": [str(sample.video.path) for sample in samples]}
     features = datasets.Features({"id": datasets.Value("string"), "video": datasets.Video()})
     return datasets.Dataset.from_dict(columns, features=features)
+
+
+def _blocks(rows: Any) -> Iterator[Any]:
+    """Yield what a data loader reads as data sets of `datasets`: the whole, where it is one; else so many rows each."""
+    datasets = require("datasets", _EXTRA)
+    if isinstance(rows, datasets.Dataset):
+        yield rows
+        return
+    for start in range(0, len(rows), _BLOCK_SIZE):
+        block = range(start, min(start + _BLOCK_SIZE, len(rows)))
+        yield datasets.Dataset.from_list([rows[number] for number in block])
 
 
 def _modality(rows: Any, task_metadata: Any, side: Any) -> str:
