@@ -142,13 +142,13 @@ def test_the_table_goes_by_what_the_annotation_has() -> None:
 
 def test_moments_that_no_answer_can_find_are_counted() -> None:
     """Videos end after 6 s."""
-    found = DescribedMoment("a", 0, 5.0, 9.0)
-    behind = [replace(found, start=6.0), replace(found, start=7.0, repeated=((6.5, 8.0),))]
-    partly = replace(found, start=7.0, repeated=((0.0, 2.0),))
-    beyond = report([found, *behind, partly])
+    reachable = DescribedMoment("a", 0, 5.0, 9.0)
+    behind = [replace(reachable, start=6.0), replace(reachable, start=7.0, repeated=((6.5, 8.0),))]
+    partly = replace(reachable, start=7.0, repeated=((0.0, 2.0),))
+    beyond = report([reachable, *behind, partly])
     assert beyond.as_dict()["unreachable"] == {"events": 2}
     assert "events: 2 of 4 moments begin behind the end of the video" in "\n".join(beyond.lines())
-    assert "behind the end" not in "\n".join(report([found, partly]).lines())
+    assert "behind the end" not in "\n".join(report([reachable, partly]).lines())
 
 
 @pytest.mark.parametrize(
