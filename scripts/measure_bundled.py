@@ -63,8 +63,8 @@ def _listed() -> Iterator[tuple[str, Measurement]]:
     results = "docs/results.md"
     mean = ("--model", "clip4clip:moving-shapes/base/clip", "--set", _KEY_IMAGES)
     yield "mean", Measurement(results, _evaluate(*mean, name="mean"))
-    found = _evaluate("--model", "moving-shapes", "--moments", name="moving-shapes")
-    yield "moving-shapes", Measurement(f"README.md, {results}", found)
+    with_moments = _evaluate("--model", "moving-shapes", "--moments", name="moving-shapes")
+    yield "moving-shapes", Measurement(f"README.md, {results}", with_moments)
     for name in ("lat", "mcsan"):
         yield f"{name}-shapes", Measurement(results, _evaluate("--model", f"{name}-shapes", name=f"{name}-shapes"))
     for name in ("moving", "lat", "mcsan"):
