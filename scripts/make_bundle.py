@@ -15,7 +15,8 @@ from rich.markup import escape
 
 from mmi_tvr.cli._console import command, out, say
 from mmi_tvr.encoders import hub
-from mmi_tvr.experiments.pretrain import acceptance, bundle, bundle_steps, steps
+from mmi_tvr.experiments import steps
+from mmi_tvr.experiments.pretrain import acceptance, bundle, bundle_steps
 from mmi_tvr.experiments.pretrain.options import NAME
 
 SCRIPTS = Path(__file__).parent

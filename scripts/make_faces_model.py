@@ -15,9 +15,10 @@ from rich.markup import escape
 
 from mmi_tvr import models
 from mmi_tvr.cli._console import command, say
-from mmi_tvr.experiments.pretrain import faces_model, steps
+from mmi_tvr.experiments import steps
+from mmi_tvr.experiments.pretrain import faces_model
 from mmi_tvr.experiments.pretrain.bundle_steps import has_option
-from mmi_tvr.experiments.pretrain.steps import ScriptRun, Step, set_options
+from mmi_tvr.experiments.steps import ScriptRun, Step, set_options
 from mmi_tvr.utils import array_cache
 
 SCRIPTS = Path(__file__).parent

@@ -17,9 +17,10 @@ import pytest
 
 from mmi_tvr.encoders import hub
 from mmi_tvr.errors import MmiTvrError, UsageError
-from mmi_tvr.experiments.pretrain import acceptance, bundle_steps, heads, steps
+from mmi_tvr.experiments import steps
+from mmi_tvr.experiments.pretrain import acceptance, bundle_steps, heads
 from mmi_tvr.experiments.pretrain.bundle import install, megabytes, package_megabytes
-from mmi_tvr.experiments.pretrain.steps import ScriptRun, Spent, Step, run_at_once, run_steps
+from mmi_tvr.experiments.steps import ScriptRun, Spent, Step, run_at_once, run_steps
 from mmi_tvr.utils.files import write_atomically
 from mmi_tvr.utils.interruption import Interrupted
 
@@ -39,7 +40,7 @@ time.sleep(20)
 RUNNER = """
 import sys
 from pathlib import Path
-from mmi_tvr.experiments.pretrain.steps import Step, ScriptRun, run_steps
+from mmi_tvr.experiments.steps import Step, ScriptRun, run_steps
 run_steps(Path("work"), [Step("one", [ScriptRun([script], lambda: False) for script in sys.argv[1:]])], print)
 """
 TOUCH = "import sys; from pathlib import Path; Path(sys.argv[1]).touch()"
@@ -163,7 +164,7 @@ def test_a_stop_while_a_process_is_being_started_reaches_it(tmp_path: Path, monk
         os.kill(os.getpid(), signal.SIGTERM)
         return process  # type: ignore[no-any-return]
 
-    monkeypatch.setattr("mmi_tvr.experiments.pretrain.steps.subprocess.Popen", start_and_stop)
+    monkeypatch.setattr("mmi_tvr.experiments.steps.subprocess.Popen", start_and_stop)
     with pytest.raises(Interrupted):
         run_at_once([ScriptRun(["step.py"], lambda: False)])
     assert (tmp_path / "saved").exists()

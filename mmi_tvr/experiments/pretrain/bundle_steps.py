@@ -16,11 +16,11 @@ from ...encoders import hub
 from ...models import mmi
 from ...utils.device import available, processors
 from ...utils.tables import markdown_table
+from ..steps import ScriptRun, Spent, Step, set_options
 from . import acceptance
 from .bundle import CARD
 from .judge import RECORD
 from .run import MEASURES
-from .steps import ScriptRun, Spent, Step, set_options
 
 FOLDER = "bundle"
 ON_TOWERS = ("lat", "mcsan")

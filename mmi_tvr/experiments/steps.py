@@ -21,11 +21,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import MmiTvrError, UsageError
-from ...utils import interruption
-from ...utils.device import processors
-from ...utils.files import write_atomically
-from ...utils.wording import time_span
+from ..errors import MmiTvrError, UsageError
+from ..utils import interruption
+from ..utils.device import processors
+from ..utils.files import write_atomically
+from ..utils.wording import time_span
 
 TIMES = "steps.json"
 _LOCK = "lock"
