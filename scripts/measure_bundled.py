@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.markup import escape
+
 from mmi_tvr.cli._console import command, say
 from mmi_tvr.datasets.moving_shapes import CONTRAST_SETS
-from mmi_tvr.errors import MmiTvrError, UsageError
+from mmi_tvr.encoders import hub
+from mmi_tvr.errors import UsageError
+from mmi_tvr.experiments.steps import ScriptRun, Step, run_steps
 from mmi_tvr.utils.files import write_atomically
-from mmi_tvr.utils.wording import time_span
+from mmi_tvr.utils.hashing import digest, file_digest
 
 SCRIPTS = Path(__file__).parent
+PROGRAM = Path(sys.executable).with_name("mmi-tvr")
 SUMMARY = "measurements.md"
+_MODELS = ("moving-shapes", "lat-shapes", "mcsan-shapes")
+_SECONDS = 120.0  # of a measurement, for the time that is left until the first are timed
 _KEY_IMAGES = "keyimages={name: disparity, fps: 4, min_length: 0.5, floor: 0.001, count: 12}"  # those of the models
 _DATA = "moving_shapes"
 _SCRIPT = ".py"
@@ -119,7 +124,7 @@ def main() -> None:
         if name not in MEASUREMENTS:
             parser.error(f"no measurement is called {name}; there are {known}")
     measure(args.run, args.names or list(MEASUREMENTS), args.limit)
-    say(f"{args.run / SUMMARY}: written")
+    say(escape(f"{args.run / SUMMARY}: written"))
 
 
 def measure(run: Path, names: Sequence[str], limit: int | None) -> None:
@@ -131,39 +136,35 @@ def measure(run: Path, names: Sequence[str], limit: int | None) -> None:
         limit: Only the first so many videos; None: all.
 
     Raises:
-        UsageError: The folder has measurements of another `limit`.
+        UsageError: The folder has measurements of other copies of the models, or of another `limit`.
         MmiTvrError: A command failed, and has said why.
+        Interrupted: It was stopped; the same call goes on.
     """
     run.mkdir(parents=True, exist_ok=True)
-    _check_limit(run, limit)
-    for number, name in enumerate(names, start=1):
-        text = run / f"{name}.txt"
-        if not text.is_file():
-            say(f"{number} of {len(names)}, {name}")
-            start = time.monotonic()
-            write_atomically(text, _printed(MEASUREMENTS[name].line(run, limit)))
-            say(f"{name}: done after {time_span(time.monotonic() - start)}")
+    _check_measured(run, limit)
+    plan = [Step(name, [_task(run, name, limit)], _SECONDS) for name in names]
+    try:
+        run_steps(run, plan, lambda line: say(escape(line)))
+    finally:
         write_atomically(run / SUMMARY, _summary(run, limit).encode())
 
 
-def _check_limit(run: Path, limit: int | None) -> None:
-    """Raise UsageError where a folder's measurements are of another number of videos."""
-    path = run / "limit"
-    present = str(limit or "all")
+def _check_measured(run: Path, limit: int | None) -> None:
+    """Raise UsageError where a folder's measurements are of other weights, or of another number of videos."""
+    files = sorted(path for name in _MODELS for path in (hub.BUNDLED / name).rglob("*") if path.is_file())
+    measured = f"{limit or 'all'} videos, models {digest(*map(file_digest, files))}"
+    path = run / "measured"
     if not path.exists():
-        write_atomically(path, present.encode())
-    elif (former := path.read_text(encoding="ascii")) != present:
-        raise UsageError(f"{run}: its measurements are of {former} videos, not of {present}; take another folder")
+        write_atomically(path, measured.encode())
+    elif (former := path.read_text(encoding="utf-8")) != measured:
+        raise UsageError(f"{run}: its measurements are of {former}, not of {measured}; take another folder")
 
 
-def _printed(words: Sequence[str]) -> bytes:
-    """Return what a command prints; its progress goes where that of this process goes."""
-    first, *others = words
-    program = [str(SCRIPTS / first)] if first.endswith(_SCRIPT) else ["-m", "mmi_tvr", first]
-    done = subprocess.run([sys.executable, *program, *others], stdout=subprocess.PIPE, check=False)
-    if done.returncode:
-        raise MmiTvrError(f"{_typed(words)}: exit code {done.returncode}; the same measurements again go on from here")
-    return done.stdout
+def _task(run: Path, name: str, limit: int | None) -> ScriptRun:
+    first, *others = MEASUREMENTS[name].line(run, limit)
+    program = [str(SCRIPTS / first)] if first.endswith(_SCRIPT) else [str(PROGRAM), first]
+    text = run / f"{name}.txt"
+    return ScriptRun([*program, *others], text.is_file, output=text)
 
 
 def _typed(words: Sequence[str]) -> str:

@@ -16,9 +16,9 @@ VIDEOS = 16
 
 
 def split() -> MovingShapes:
-    split = plugins.build("datasets", "moving_shapes", {"split": "train", "count": VIDEOS})
-    assert isinstance(split, MovingShapes)
-    return split
+    dataset = plugins.build("datasets", "moving_shapes", {"split": "train", "count": VIDEOS})
+    assert isinstance(dataset, MovingShapes)
+    return dataset
 
 
 def tokenizers(dataset: MovingShapes) -> tuple[Any, Any]:

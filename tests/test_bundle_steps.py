@@ -87,6 +87,15 @@ def test_of_tasks_that_run_at_once_those_that_are_finished_are_left_out(tmp_path
     assert pending.exists()
 
 
+def test_what_a_task_prints_is_kept_once_it_has_ended_well(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    run_at_once([ScriptRun(["-c", f"print({number})"], p.is_file, output=p) for number, p in enumerate((one, two))])
+    assert (one.read_text(), two.read_text()) == ("0\n", "1\n")
+    with pytest.raises(MmiTvrError):
+        run_at_once([ScriptRun(["-c", "print(2); raise SystemExit(1)"], lambda: False, output=one)])
+    assert one.read_text() == "0\n"
+
+
 def test_processes_that_train_together_know_of_each_other(tmp_path: Path) -> None:
     names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS")
     write = f"import json, os; from pathlib import Path; values = [os.environ.get(name) for name in {names!r}]; "

@@ -37,7 +37,7 @@ def test_what_is_printed_is_kept_with_its_command(
     page = (run / "measurements.md").read_text()
     assert page.index("## msvd") < page.index("mmi-tvr table --quoted msvd") < page.index("mmi-tvr table --quoted cip")
     assert (run / "cip.txt").read_text().strip() in page
-    assert "1 of 2, msvd" in capsys.readouterr().err
+    assert "step 1 of 2, msvd" in capsys.readouterr().err
     (run / "msvd.txt").write_text("from before")
     measure_bundled.measure(run, ["msvd", "cip"], None)  # what is there is not measured again
     assert "from before" in (run / "measurements.md").read_text()
@@ -45,15 +45,27 @@ def test_what_is_printed_is_kept_with_its_command(
 
 
 def test_what_fails_is_not_kept_and_what_was_measured_is(measure_bundled: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(MmiTvrError, match=r"mmi-tvr compare .*/one .*/two: exit code 2"):
+    with pytest.raises(MmiTvrError, match="mmi-tvr stopped with exit code 2"):
         measure_bundled.measure(tmp_path, ["cip", "nothing"], None)
-    assert {path.name for path in tmp_path.iterdir()} == {"cip.txt", "measurements.md", "limit"}
+    assert [path.name for path in tmp_path.glob("*.txt")] == ["cip.txt"]
+    assert "## cip" in (tmp_path / "measurements.md").read_text()
 
 
 def test_measurements_of_other_videos_are_not_mixed(measure_bundled: ModuleType, tmp_path: Path) -> None:
     measure_bundled.measure(tmp_path, ["cip"], 3)
-    with pytest.raises(UsageError, match="of 3 videos, not of all"):
+    with pytest.raises(UsageError, match=r"of 3 videos, models .*, not of all videos, models .*; take another folder"):
         measure_bundled.measure(tmp_path, ["cip"], None)
+
+
+def test_measurements_of_other_weights_are_not_mixed(
+    measure_bundled: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure_bundled.measure(tmp_path / "run", ["cip"], None)
+    (tmp_path / "moving-shapes").mkdir()
+    (tmp_path / "moving-shapes" / "model.safetensors").write_bytes(b"others")
+    monkeypatch.setattr("mmi_tvr.encoders.hub.BUNDLED", tmp_path)
+    with pytest.raises(UsageError, match="take another folder"):
+        measure_bundled.measure(tmp_path / "run", ["cip"], None)
 
 
 def test_names_come_before_and_behind_options(

@@ -23,12 +23,7 @@ from mmi_tvr.datasets.moving_shapes import (
     visible_shapes,
 )
 from mmi_tvr.experiments.pretrain import layout
-from mmi_tvr.experiments.pretrain.data import (
-    ClipBatches,
-    ConversationBatches,
-    FrameBatches,
-    text_numbers,
-)
+from mmi_tvr.experiments.pretrain.data import ClipBatches, ConversationBatches, FrameBatches, text_numbers
 from mmi_tvr.experiments.pretrain.facts import SIZES, FactReader, PlaceReader, facts, latest_events, places
 from mmi_tvr.experiments.pretrain.frames import encode
 from mmi_tvr.experiments.pretrain.options import PretrainOptions

@@ -32,10 +32,7 @@ from mmi_tvr.experiments.pretrain.conversations import (
     skeleton_context,
     video_conversation,
 )
-from mmi_tvr.experiments.pretrain.data import (
-    ConversationBatches,
-    corpus,
-)
+from mmi_tvr.experiments.pretrain.data import ConversationBatches, corpus
 from mmi_tvr.experiments.pretrain.frames import encode
 from mmi_tvr.experiments.pretrain.language import LanguageStage, right_replies
 from mmi_tvr.experiments.pretrain.tokens import groups_of_like_length

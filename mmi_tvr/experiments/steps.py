@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 from ..errors import MmiTvrError, UsageError
 from ..utils import interruption
@@ -42,11 +44,13 @@ class ScriptRun:
         words: Its path and arguments.
         finished: Whether what it makes is there, whole.
         processes: That it is started in, to train together (`utils.distributed`).
+        output: File that keeps what it prints, once it has ended well; None shows it.
     """
 
     words: Sequence[str]
     finished: Callable[[], bool]
     processes: int = 1
+    output: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,10 +204,12 @@ def run_at_once(tasks: Sequence[ScriptRun]) -> None:
 
         stack.enter_context(interruption.signal_handler(pass_on, signal.SIGTERM))
         interrupted = stack.enter_context(interruption.stop_event(signal.SIGINT))  # Ctrl-C reaches all: they decide
+        streams = {task.output: stack.enter_context(TemporaryFile()) for task in tasks if task.output}
         for task in tasks:
             for environment in _environments(task.processes):
                 process = subprocess.Popen(
                     [sys.executable, *task.words],
+                    stdout=streams[task.output] if task.output else None,
                     env={**os.environ, **threads, **environment},
                     close_fds=False,  # the lock of the folder
                     preexec_fn=_end_with_parent,
@@ -216,6 +222,7 @@ def run_at_once(tasks: Sequence[ScriptRun]) -> None:
         end()  # where one has failed; who has ended gets none
         for _, process in processes:
             process.wait()
+        printed = {output: _content(stream) for output, stream in streams.items()}
     ended = [(code, task) for code, (task, _) in zip(codes, processes, strict=True) if code]  # of themselves
     failed = [one for one in ended if one[0] != interruption.EXIT_CODE]
     if failed and not stop_requested:
@@ -223,6 +230,13 @@ def run_at_once(tasks: Sequence[ScriptRun]) -> None:
         raise MmiTvrError(f"{Path(task.words[0]).name} stopped with exit code {code}; the same command again goes on")
     if ended or stop_requested or interrupted.is_set():
         raise interruption.Interrupted
+    for output, content in printed.items():
+        write_atomically(output, content)
+
+
+def _content(stream: IO[bytes]) -> bytes:
+    stream.seek(0)
+    return stream.read()
 
 
 def _environments(processes: int) -> Iterator[dict[str, str]]:
