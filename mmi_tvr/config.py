@@ -14,6 +14,7 @@ from . import plugins
 from .errors import ConfigError, UsageError, one_line
 from .utils.textfiles import decode
 
+AUTO = "auto"  # the name of a section that names no implementation
 _HERE = Path(__file__).parent
 Options = TypeVar("Options", bound=plugins.BaseOptions)
 AnySettings = TypeVar("AnySettings", bound="CommonSettings")
@@ -26,7 +27,7 @@ class Section(plugins.BaseOptions):
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
-    name: str = "auto"
+    name: str = AUTO
 
     @property
     def options(self) -> dict[str, Any]:
@@ -74,7 +75,11 @@ class WatchSection(plugins.BaseOptions):
 class CommonSettings(plugins.BaseOptions):
     """The sections that a library and a training run share. Field names are the YAML keys."""
 
-    model: Section = Field(Section(), description="retrieval model; 'auto' takes the best that is on this machine")
+    model: Section = Field(
+        Section(),
+        description="retrieval model; 'auto' takes the best that is on this machine, and options without a name change "
+        "the model that is chosen elsewhere (`models.changed`)",
+    )
     keyimages: Section = Field(Section(name="disparity"), description="how key images are chosen")
     index: Section = Field(Section(), description="vector index; 'auto' takes flat, and faiss for large collections")
     rerank: Section | None = Field(None, description="re-ranking of every search; default: only where one asks for it")
@@ -91,23 +96,25 @@ class CommonSettings(plugins.BaseOptions):
                     values = {**values, key: {"name": default.name, **values[key]}}
         return values
 
-    def checked(self: AnySettings, source: str = "settings") -> AnySettings:
+    def checked(self: AnySettings, source: str = "settings", *, model_is_named: bool = False) -> AnySettings:
         """Return these settings, after every section has been held against its implementation's options.
 
-        Raises ConfigError with every problem; `source` is the file that it names.
+        Raises ConfigError with every problem; `source` is the file that it names. Of a model that is named elsewhere
+        (`load`), it is known later which options it has (`models.changed`): here, that some model has them.
         """
         problems = []
         sections = self._sections_by_room()
+        if self.model.name == AUTO or model_is_named:
+            del sections["models"]
+            problems += _unknown_options("model", "models", self.model.options)
         if self.rerank is not None:
             unnamed = unnamed_parts(self.rerank)  # they are checked once it is known whose options they are
             sections["rerank"] = _without(self.rerank, unnamed)
-            problems += [problem for part, values in unnamed.items() for problem in _unknown_options(part, values)]
+            for part, values in unnamed.items():
+                problems += _unknown_options(f"rerank.{part}", RERANK_ROOMS[part], values)
         for room, section in sections.items():
-            is_auto = section.name == "auto" and room in ("models", "index")
+            is_auto = section.name == AUTO and room == "index"
             if is_auto and not section.options:
-                continue
-            if is_auto and room == "models":
-                problems.append(f"{room}: 'auto' takes no options (got {', '.join(section.options)}); name one")
                 continue
             try:
                 plugins.options(room, AUTO_INDEX if is_auto else section.name, section.options)
@@ -162,23 +169,38 @@ def _without(rerank: Section, parts: Collection[str]) -> Section:
     return Section(name=rerank.name, **{key: value for key, value in rerank.options.items() if key not in parts})
 
 
-def _unknown_options(part: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a problem for each option that nobody has who may answer, or judge."""
-    room = RERANK_ROOMS[part]
+def _unknown_options(section: str, room: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a problem for each option of a section that no implementation of the room has."""
+    if not values:
+        return
     known: set[str] = set()
     for name in plugins.names(room):
         with suppress(UsageError):  # somebody else's plug-in that cannot be loaded
             known.update(plugins.load(room, name).Options.model_fields)
     for option in values.keys() - known:
-        yield f"rerank.{part}: unknown option {option!r} (there are: name, {', '.join(sorted(known))})"
+        yield f"{section}: unknown option {option!r} (there are: name, {', '.join(sorted(known))})"
 
 
-def load(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Settings:
+def load(path: str | Path | None = None, overrides: Iterable[str] = (), *, model_is_named: bool = False) -> Settings:
     """Return the settings of a YAML file (or the defaults), changed by `a.b=c` overrides, checked.
 
-    Raises ConfigError with all problems at once, UsageError where the file is missing or no YAML.
+    Args:
+        path: of the file, as `find` has it.
+        overrides: change single settings.
+        model_is_named: something besides names the model, as --model does: the one that the file names is put aside
+            with its options, and overrides of `model` are about the one that is named.
+
+    Raises:
+        ConfigError: all problems at once.
+        UsageError: the file is missing or no YAML.
     """
-    return from_values(_values(path, overrides), str(path) if path else "settings")
+    values = _read(find("configs", path)) if path else {}
+    model = values.get("model")
+    if model_is_named and isinstance(model, dict) and model.get("name", AUTO) != AUTO:
+        del values["model"]
+    source = str(path) if path else "settings"
+    settings = _settings(_changed(values, overrides), source)
+    return settings.checked(source, model_is_named=model_is_named)
 
 
 def read(options: type[Options], path: str | Path | None = None, overrides: Iterable[str] = ()) -> Options:
@@ -187,7 +209,7 @@ def read(options: type[Options], path: str | Path | None = None, overrides: Iter
     What is left out of a section keeps the section's own default; a mapping that is a value (`learning_rates`) is taken
     as it stands.
     """
-    values = _values(path, overrides)
+    values = _changed(_read(find("configs", path)) if path else {}, overrides)
     defaults = {}
     for name, field in options.model_fields.items():
         if name in values and isinstance(field.default, BaseModel):
@@ -200,11 +222,7 @@ def read(options: type[Options], path: str | Path | None = None, overrides: Iter
 
 def from_values(values: Mapping[str, Any], source: str = "settings") -> Settings:
     """Return the settings of plain nested values, checked. ConfigError with all problems at once."""
-    try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        raise ConfigError(source, plugins.explain(error, Settings)) from error
-    return settings.checked(source)
+    return _settings(values, source).checked(source)
 
 
 def merge(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,8 +265,15 @@ def find(folder: str, name: str | Path) -> Path:
     raise UsageError(f"{name}: no such file, and no packaged {folder} of that name (there are: {', '.join(known)})")
 
 
-def _values(path: str | Path | None, overrides: Iterable[str]) -> dict[str, Any]:
-    values = _read(find("configs", path)) if path else {}
+def _settings(values: Mapping[str, Any], source: str) -> Settings:
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigError(source, plugins.explain(error, Settings)) from error
+
+
+def _changed(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Return plain values after overrides were carried out in place."""
     for override in overrides:
         _apply(values, override)
     return values

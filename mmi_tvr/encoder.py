@@ -65,6 +65,7 @@ class Encoder:
         *,
         download: bool = False,
         device: str = "auto",
+        options: Mapping[str, Any] | None = None,
         keyimages: Mapping[str, Any] | None = None,
         cache: PathLike | None = None,
     ) -> Encoder:
@@ -75,13 +76,15 @@ class Encoder:
                 model's repository on the hub.
             download: whether what is missing is fetched, the base checkpoint, too; else nothing ever is.
             device: auto, cpu, cuda, cuda:N or mps.
+            options: of the model, that are to be other than the name says: {"width": 512}.
             keyimages: a settings section ({"name": "uniform", "count": 12}); None takes those that the model was
                 trained on, else the package's defaults.
             cache: folder of vision features; None keeps none.
         Raises:
             ModelNotFound: it, or its base checkpoint, is not on this machine.
+            UsageError: an option that the model has not, or one that the name says otherwise.
         """
-        section = models.resolve(hub.resolve(os.fspath(name), download=download))
+        section = models.resolve(hub.resolve(os.fspath(name), Section(**options or {}), download=download))
         images = Section(**keyimages) if keyimages else models.key_images(section) or config.from_values({}).keyimages
         method = plugins.build("keyimages", images.name, images.options)
         return cls(models.make(section, device), method, cache)

@@ -55,7 +55,7 @@ def _run(
     from mmi_tvr.rerank import skeleton_options
 
     settings = config.load(None, args.set)
-    section = models.section(args.model)
+    section = models.changed(models.section(args.model), settings.model)
     model = models.make(section, settings.device)
     options = skeleton_options(settings.rerank, model)
     cases = question_ablation.cases(

@@ -21,7 +21,7 @@ import mmi_tvr
 from mmi_tvr import cli
 from mmi_tvr.cli import _console, evaluation
 from mmi_tvr.cli.batch import worker_command
-from mmi_tvr.config import Settings, from_values
+from mmi_tvr.config import Section, Settings, from_values
 from mmi_tvr.errors import MediaError, MmiTvrError, UsageError
 
 HOW_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on\n"
@@ -95,9 +95,9 @@ def test_only_the_offline_default_is_announced(capsys: pytest.CaptureFixture[str
 
 def test_the_model_is_that_of_the_option_then_of_the_settings_then_open() -> None:
     settings = from_values({"model": {"name": "clip4clip", "checkpoint": "somewhere"}})
-    chosen = _console.chosen_model("label_bridge", settings, download=False)
-    assert chosen is not None
-    assert chosen.name == "label_bridge"
+    changes = from_values({"model": {"classes": 7}})
+    assert _console.chosen_model("label_bridge", changes, download=False) == Section(name="label_bridge", classes=7)
+    assert _console.chosen_model(None, changes, download=False) is None
     assert _console.chosen_model(None, settings, download=False) == settings.model
     assert _console.chosen_model(None, Settings(), download=False) is None
     with pytest.raises(UsageError, match="they say what to fetch"):

@@ -82,7 +82,7 @@ def test_every_shipped_config_is_valid(name: str) -> None:
         ("keyimages: [1", "not readable as YAML"),
         ("- a\n- b", "a mapping, not list"),
         ("keyimage: {name: uniform}", "unknown option 'keyimage'"),
-        ("model: {name: auto, classes: 3}", "'auto' takes no options"),
+        ("model: {name: auto, clases: 3}", "model: unknown option 'clases'.*classes"),
         ("index: {name: auto, bits: 7}", "faiss.*bits"),
         ("keyimages: {name: best}\nindex: {name: worst}", "best.*worst"),
     ],

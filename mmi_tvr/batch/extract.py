@@ -77,7 +77,7 @@ def create(
         output: the folder. Which videos there are is decided when it is made.
         source: a folder of videos or a list (`inputs.videos`, with column, id_column and root).
         dataset: a data set in place of the source.
-        model: the model, else that of the settings.
+        model: the model, else that of the settings (`models.with_settings`).
         settings: of model and key images, and of whatever else they need.
         outputs: what is written.
         features: the feature cache to read and write; default: in the folder.
@@ -115,7 +115,7 @@ def _resolve(
     settings: config.Settings, model: Section | None, outputs: Sequence[Output], features: Path | None
 ) -> ExtractSettings:
     """Return the settings of an extraction, with the model found and the key images that it brings."""
-    section = models.resolve(model or settings.model)
+    section = models.resolve(models.with_settings(model, settings.model))
     keyimages = settings.keyimages
     if "keyimages" not in settings.model_fields_set:
         keyimages = models.key_images(section) or keyimages

@@ -31,7 +31,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from .. import models
-from ..config import Section, Settings
+from ..config import AUTO, Section, Settings
 from ..errors import MmiTvrError, StaleSelection, UsageError
 from ..utils import environment, files, interruption, strict_json
 from ..utils.device import calm_threads
@@ -264,18 +264,20 @@ def end_with_files(documents: Sequence[Mapping[str, Any]], as_json: bool) -> Non
 
 
 def chosen_model(text: str | None, settings: Settings, download: bool) -> Section | None:
-    """Return what --model means, else the settings' model, else None.
+    """Return what --model means, changed by the options of the settings' model; without it, the settings' model; None
+    where that has no name, either.
 
-    With --download the model's checkpoints are fetched, and before that each is named with its size.
+    Where --model names one, the settings were read so (`config.load`). With --download the model's checkpoints are
+    fetched, and before that each is named with its size.
     """
     if text is not None:
         if not download:
-            return models.resolve(models.section(text))
+            return models.resolve(models.changed(models.section(text), settings.model))
         from ..hub import resolve
 
         with show_progress() as progress:
-            return models.resolve(resolve(text, download=True, progress=progress))
-    if settings.model == Section():
+            return models.resolve(resolve(text, settings.model, download=True, progress=progress))
+    if settings.model.name == AUTO:
         if download:
             raise UsageError("--download goes with --model or --config: they say what to fetch")
         return None

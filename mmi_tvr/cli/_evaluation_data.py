@@ -82,12 +82,44 @@ class EvaluationData:
 
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
-    """Which model, and the settings around it."""
+    """Which model, and the settings around it, whose options change that model (`chosen_model`)."""
 
     model: str | None
     checkpoint: Path | None
     download: bool
     settings: Settings
+
+    @classmethod
+    def of_command(
+        cls,
+        target: str,
+        model: str | None,
+        checkpoint: Path | None,
+        download: bool,
+        settings: Path | None,
+        changes: Sequence[str] | None,
+    ) -> ModelChoice:
+        """Return the choice of a command's options, about a data set.
+
+        Raises what `section` does, before videos are rendered; with `download` once the checkpoint is there.
+        """
+        if model is not None and checkpoint is not None:
+            raise UsageError("--model and --checkpoint both name the model: give one of them")
+        is_named = model is not None or checkpoint is not None
+        choice = cls(model, checkpoint, download, config.load(settings, changes or (), model_is_named=is_named))
+        if not download:
+            choice.section(target)
+        return choice
+
+    def section(self, target: str | None) -> Section:
+        """Return the settings section of the model; of the one that goes with a data set, where nothing names another.
+
+        UsageError where options of the settings do not fit it, ModelNotFound where it is not on this machine.
+        """
+        if self.checkpoint is not None:
+            return models.changed(models.trained_section(str(self.checkpoint)), self.settings.model)
+        section = chosen_model(self.model, self.settings, self.download)
+        return section or models.resolve(models.changed(default_model(target) or Section(), self.settings.model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +218,7 @@ def load_model(choice: ModelChoice, target: str | None = None) -> EvaluationMode
     target: the data set, with which the model goes where neither the choice nor its settings name one.
     """
     settings = choice.settings
-    section = _model_section(choice, target)
+    section = choice.section(target)
     model = models.make(section, settings.device)
     keyimages = settings.keyimages
     if "keyimages" not in settings.model_fields_set:
@@ -194,15 +226,6 @@ def load_model(choice: ModelChoice, target: str | None = None) -> EvaluationMode
     settings = settings.model_copy(update={"model": section, "keyimages": keyimages})
     method: KeyImageMethod = plugins.build("keyimages", keyimages.name, keyimages.options)
     return EvaluationModel(settings, model, method)
-
-
-def _model_section(choice: ModelChoice, target: str | None) -> Section:
-    if choice.checkpoint is None:
-        section = chosen_model(choice.model, choice.settings, choice.download)
-        return models.resolve(section or default_model(target) or choice.settings.model)
-    if choice.model is not None:
-        raise UsageError("--model and --checkpoint both name the model: give one of them")
-    return models.trained_section(str(choice.checkpoint))
 
 
 def _load_folder(choice: DataChoice) -> Any:

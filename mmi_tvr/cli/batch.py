@@ -117,6 +117,7 @@ def extract(
     from ..batch import program
 
     both: tuple[extraction.Output, ...] = ("features", "embeddings")
+    run_settings = config.load(settings, set_ or (), model_is_named=model is not None)
     folder = extraction.create(
         output,
         source,
@@ -124,8 +125,8 @@ def extract(
         column=column,
         id_column=id_column,
         root=root,
-        model=models.section(model) if model else None,
-        settings=config.load(settings, set_ or ()),
+        model=models.changed(models.section(model), run_settings.model) if model is not None else None,
+        settings=run_settings,
         outputs=both if only is None else tuple(name for name in both if name == only.value),
         features=features,
         shard_size=shard,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from .. import config
 from ..errors import UsageError
 from ..evaluation.evaluate import MAX_UNREADABLE, pair_scores
 from ..evaluation.query_report import QueryReport
@@ -134,10 +134,9 @@ def retrieval(
     Other measurements: evaluate contrast --help (videos that differ in one thing), evaluate answers --help,
     evaluate similarities --help (scores that other systems saved).
     """
-    run_settings = config.load(settings, set_ or ())
+    model_choice = ModelChoice.of_command(target, model, checkpoint, download, settings, set_)
     if rerank or with_answers:
-        run_settings = settings_with_pools(run_settings, pools)
-    model_choice = ModelChoice(model, checkpoint, download, run_settings)
+        model_choice = replace(model_choice, settings=settings_with_pools(model_choice.settings, pools))
     if with_answers:
         _answers(target, contrast_kind or split, limit, model_choice, as_json)
         return
@@ -222,7 +221,8 @@ def contrast(
     as_json: JsonOption = False,
 ) -> None:
     """Count the captions that prefer their own video to one that differs in one thing; chance is 50 %."""
-    _contrast(target, kind, limit, ModelChoice(model, checkpoint, download, config.load(settings, set_ or ())), as_json)
+    choice = ModelChoice.of_command(target, model, checkpoint, download, settings, set_)
+    _contrast(target, kind, limit, choice, as_json)
 
 
 @group.command()
@@ -239,8 +239,9 @@ def answers(
     as_json: JsonOption = False,
 ) -> None:
     """Put every question of the pools that has a true answer to each video and to its caption, and count."""
-    run_settings = settings_with_pools(config.load(settings, set_ or ()), pools)
-    _answers(target, split, limit, ModelChoice(model, checkpoint, download, run_settings), as_json)
+    choice = ModelChoice.of_command(target, model, checkpoint, download, settings, set_)
+    choice = replace(choice, settings=settings_with_pools(choice.settings, pools))
+    _answers(target, split, limit, choice, as_json)
 
 
 @group.command(name="facets")
@@ -267,7 +268,7 @@ def facet_precision(
     """Count how often a model is right about what videos show: what `facets` lists and `search --where` looks among."""
     from ._facet_evaluation import measured
 
-    choice = ModelChoice(model, checkpoint, download, config.load(settings, set_ or ()))
+    choice = ModelChoice.of_command(target, model, checkpoint, download, settings, set_)
     data_choice = DataChoice(target, root, annotations, option or (), split=split, limit=limit)
     with show_progress() as progress:
         system = load_model(choice)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from .. import config, models
+from .. import models
 from ..errors import MissingExtra
 from ..evaluation.gap import PAIRS, GapReport, modality_gap
 from ..utils import files
@@ -59,7 +59,7 @@ def gap(
     if output:
         files.check_output(output, files.PAGE_MARK, force)
     choice = DataChoice(target, root, annotations, option or (), captions, column, split, limit)
-    model_choice = ModelChoice(model, None, download, config.load(settings, set_ or ()))
+    model_choice = ModelChoice.of_command(target, model, None, download, settings, set_)
     with show_progress() as progress:
         data = load_data(choice, progress)
         system = load_model(model_choice)

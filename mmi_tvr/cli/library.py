@@ -100,7 +100,7 @@ def index(
     as_json: JsonOption = False,
 ) -> None:
     """Make DIR... searchable, or bring the library up to date. Only new and changed files cost work."""
-    options = config.load(settings, set_ or ())
+    options = config.load(settings, set_ or (), model_is_named=model is not None)
     described = None
     with Library(library, settings=options) as opened:
         former_model = opened.status().model if opened.exists else None

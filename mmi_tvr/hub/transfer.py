@@ -39,15 +39,23 @@ def push(prepared: Prepared, *, private: bool = False, token: str | None = None)
     return str(created)
 
 
-def resolve(name: str, *, download: bool = False, progress: Progress | None = None) -> Section:
+def resolve(
+    name: str, settings: Section | None = None, *, download: bool = False, progress: Progress | None = None
+) -> Section:
     """Return the model that a name means (`models.section`; also a trained model's repository), as a settings section.
 
     With `download`, the repository and the base that it refers to are fetched into the Hugging Face cache, or brought
     up to date there. Without, nothing is fetched; what is missing is a ModelNotFound once the model is made.
+
+    Args:
+        name: of the model.
+        settings: options of the model that are other than the name says (`models.changed`).
+        download: whether to fetch.
+        progress: shows how far a download is.
     """
     if download and "/" in name and ":" not in name and not Path(name).exists():
         fetch(name, progress)
-    section = models.section(name)
+    section = models.changed(models.section(name), settings or Section())
     if download:
         for checkpoint in models.checkpoints(section):
             if checkpoint != name:

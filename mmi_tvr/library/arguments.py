@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..config import Section, Settings
+from ..config import AUTO, Section, Settings
 from ..errors import UsageError
 from ..protocols import Index, Model, RelevanceCalibration
 from ..queries import checked_query
@@ -38,13 +38,23 @@ def checked_paths(value: object) -> list[Path]:
     return [checked_path(path, "each of paths") for path in value]
 
 
-def checked_model(value: ModelLike) -> Model | Section | None:
-    """Return a model, its settings section, or None; a name becomes a section. UsageError for anything else."""
-    if isinstance(value, str):
+def checked_model(value: ModelLike, settings: Section) -> Model | Section | None:
+    """Return a model, or its settings section as the section of settings changes it (`models.with_settings`); a name
+    becomes a section; None stays None.
+
+    UsageError for anything else, and where the settings change options of a model that is ready, or of one that has
+    others.
+    """
+    if isinstance(value, str | Section):
         from .. import models
 
-        return models.section(value)
-    if value is None or isinstance(value, Section | Model):
+        return models.with_settings(models.section(value) if isinstance(value, str) else value, settings)
+    if value is None:
+        return None
+    if isinstance(value, Model):
+        if settings.name == AUTO and settings.options:
+            names = ", ".join(settings.options)
+            raise UsageError(f"{value.name} is a ready model, whose options cannot be changed by settings: {names}")
         return value
     raise UsageError(f"model is a name, a settings section or a model (protocols.Model), not {shown(value)}")
 

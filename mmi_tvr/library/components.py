@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plugins
-from ..config import Section, Settings, unnamed_parts
+from ..config import AUTO, Section, Settings, merge, unnamed_parts
 from ..errors import IndexMismatch
 from ..features.embed import embedding_fingerprint
 from ..features.extract import require_pictures
@@ -63,8 +63,9 @@ class Components:
         That is what was set explicitly, else the library's own, else the default.
         """
         explicit, stored = self._explicit.get(key), self._stored.get(key)
-        if key == "model" and explicit is not None and explicit.name == "auto" and stored is not None:
-            return stored  # the best model may be another one by now, but this library has its own
+        if key == "model" and explicit is not None and explicit.name == AUTO and stored is not None:
+            # The best model may be another one by now, but this library has its own, of which options may be changed.
+            return Section(name=stored.name, **merge(stored.options, explicit.options))
         if key == "keyimages" and explicit is None:
             return self._key_image_section(stored)
         return explicit or stored or _bound_sections(Settings())[key]
@@ -187,7 +188,8 @@ class Components:
         """
         explicit_model = self._explicit.get("model")
         if explicit_model is not None:
-            self._explicit["model"] = _concrete(explicit_model)
+            model = self.section("model") if explicit_model.options else explicit_model
+            self._explicit["model"] = _concrete(model)
         self.loaded = self._make_model()
         fingerprint = self.loaded.fingerprint
         if self._sections() == self._stored and self.catalogue.meta("rebuilding") == fingerprint:
@@ -276,7 +278,7 @@ def _explicit_sections(settings: Settings, model: Model | Section | None) -> dic
 
 def _concrete(section: Section) -> Section:
     """Return a model by name instead of "auto", so that a library keeps its first one. Loads no weights."""
-    if section.name != "auto":
+    if section.name != AUTO:
         return section
     from .. import models
 

@@ -79,16 +79,17 @@ class Library:
         Args:
             path: the folder.
             model: a name (`models.section`), a settings section or a ready model; None: the library's own.
-            settings: of these, what was set explicitly counts; all else is as the library was made.
+            settings: of these, what was set explicitly counts; all else is as the library was made. Options of `model`
+                without a name change the model that this argument, or the library, says.
             relevance: makes the calibration of scores, which then decides what is found, in the place of a model's head
                 for matching, too (None: the package's own).
 
         Raises:
-            UsageError: an argument of a wrong type.
+            UsageError: an argument of a wrong type; settings that do not fit the model.
         """
         self.path = checked_path(path, "path")
         self._settings = checked_settings(settings)
-        self._model = checked_model(model)
+        self._model = checked_model(model, self._settings.model)
         self._calibrate = checked_calibration(relevance)
         self._models = SharedModels()
         self._reader = self._new_reader()
@@ -149,6 +150,7 @@ class Library:
         """
         options = update_options(
             paths,
+            settings=self._settings,
             model=model,
             exclude=exclude,
             retry=retry,

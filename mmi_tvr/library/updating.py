@@ -61,6 +61,7 @@ class UpdateOptions:
 def update_options(
     paths: Paths,
     *,
+    settings: Settings,
     model: ModelLike,
     exclude: Sequence[str] | None,
     retry: bool,
@@ -71,11 +72,14 @@ def update_options(
     settle: float,
     wait: float,
 ) -> UpdateOptions:
-    """Return the options of a run, checked; the arguments are those of `Library.index`. Raises UsageError."""
+    """Return the options of a run, checked; the arguments are those of `Library.index`, and the library's settings.
+
+    Raises UsageError.
+    """
     rebuild = checked_flag(rebuild, "rebuild")
     return UpdateOptions(
         paths=tuple(map(SpelledPaths().find, checked_paths(paths))),
-        model=checked_model(model),
+        model=checked_model(model, settings.model),
         exclude=checked_patterns(exclude),
         retry=checked_flag(retry, "retry"),
         rebuild=rebuild,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plugins
-from ..config import Section, merge
+from ..config import AUTO, Section, merge
 from ..encoders import curated, hub
 from ..errors import ModelNotFound, UsageError
 from ..protocols import (
@@ -48,6 +48,7 @@ __all__ = [
     "TrainedOptions",
     "availability",
     "bundled",
+    "changed",
     "checkpoint_options",
     "checkpoints",
     "find",
@@ -69,6 +70,7 @@ __all__ = [
     "trained_places",
     "trained_section",
     "variants",
+    "with_settings",
     "write",
     "write_facets",
 ]
@@ -91,7 +93,7 @@ def section(text: str) -> Section:
     listed = curated.find(text)
     text = listed.repository if listed else text
     name, colon, checkpoint = text.partition(":")
-    if text == "auto":
+    if text == AUTO:
         return Section(name=text)
     if name in plugins.names("models"):
         return _with_checkpoint(name, checkpoint) if colon else Section(name=name)
@@ -115,13 +117,53 @@ def trained_section(weights: str) -> Section:
     return Section(name=name, **{WEIGHTS: weights})
 
 
+def changed(named: Section, settings: Section) -> Section:
+    """Return a model that was named, as by --model, with the options that settings give it besides.
+
+    >>> changed(section("moving-shapes"), Section(moment_head=None)).options
+    {'weights': 'moving-shapes', 'moment_head': None}
+
+    Args:
+        named: which model.
+        settings: the section `model` of settings, which names the same model or none.
+
+    Raises:
+        UsageError: the settings name another model or checkpoint, or an option that this model has not.
+    """
+    present, requested = _without_auto(named), _without_auto(settings)
+    for key, value, other in _contradictions(present, requested):
+        raise UsageError(
+            f"{spelled(named)} means model.{key}={value}, and the settings say model.{key}={other}: give one of the two"
+        )
+    both = Section(**merge(present, requested))
+    if settings.options and both.name != AUTO:
+        plugins.options("models", both.name, both.options)
+    return both
+
+
+def with_settings(model: Section | None, settings: Section) -> Section:
+    """Return the model of an argument, which goes before one that settings name; where these name none, their options
+    change it (`changed`)."""
+    if model is None:
+        return settings
+    return changed(model, settings) if settings.name == AUTO else model
+
+
 def resolve(chosen: Section) -> Section:
     """Return a section whose name is not `auto`, without loading weights: that of $MMI_TVR_MODEL, else of the model
-    with the largest `AUTOMATIC` that can be used on this machine."""
-    if chosen.name != "auto":
+    with the largest `AUTOMATIC` that can be used on this machine.
+
+    UsageError where options were given to `auto`, and nothing names the model that has them.
+    """
+    if chosen.name != AUTO:
         return chosen
     if configured := os.environ.get(environment.MODEL):
-        return section(configured)
+        return changed(section(configured), chosen)
+    if chosen.options:
+        raise UsageError(
+            f"model: of which model is {', '.join(chosen.options)} an option? name it: --model, or model.name of the "
+            f"settings, or ${environment.MODEL}"
+        )
     modules = {name: module for name, module in _modules().items() if isinstance(module, AutomaticModule)}
     for name in sorted(modules, key=lambda name: -modules[name].AUTOMATIC):
         options = modules[name].automatic()
@@ -250,6 +292,23 @@ def variants(name: str) -> Mapping[str, Variant]:
         raise UsageError(f"model {name} has no ablation table (VARIANTS)")
     rows: Mapping[str, Variant] = module.VARIANTS
     return rows
+
+
+def _without_auto(chosen: Section) -> dict[str, Any]:
+    """Return a section's options, with its name where it has one."""
+    return chosen.options if chosen.name == AUTO else {"name": chosen.name, **chosen.options}
+
+
+def _contradictions(
+    present: Mapping[str, Any], requested: Mapping[str, Any], section: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the dotted keys that two nested mappings give different values, with both values."""
+    for key in present.keys() & requested.keys():
+        value, other = present[key], requested[key]
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            yield from _contradictions(value, other, f"{section}{key}.")
+        elif value != other:
+            yield f"{section}{key}", value, other
 
 
 def _with_checkpoint(name: str, checkpoint: str) -> Section:
