@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -121,6 +122,35 @@ OnlyOption = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """Where the result of a search goes: on stdout, and into files that --html and --export name."""
+
+    html: Path | None
+    export: str | None
+    force: bool
+    as_json: bool
+
+    def check(self) -> None:
+        """Raise UsageError or MissingExtra where something could not be written."""
+        if self.html:
+            files.check_output(self.html, files.PAGE_MARK, self.force)
+        check_export(self.export, self.force, self.as_json)
+
+    def write(self, result: SearchResult, explain: bool) -> None:
+        """Write a result, and print it, unless it is on stdout then. Raises Exit where nothing is indexed yet."""
+        write_export(result, self.export, self.force)
+        if self.html:
+            files.write_output(self.html, search_page(result).encode(), files.PAGE_MARK, self.force)
+            say(f"page: {escape(str(self.html))}")
+        if self.as_json:
+            print_json(result.as_dict())
+        elif result.coverage.searched and self.export != PATHS:
+            print_hits(result, explain)
+        if not result.coverage.searched:
+            raise typer.Exit(NOTHING_INDEXED)
+
+
 def register(app: typer.Typer) -> None:
     app.command()(search)
 
@@ -171,9 +201,8 @@ def search(
     if min_score is not None:
         say(MIN_SCORE_NOTICE)
         min_relevance = min_score if min_relevance is None else min_relevance
-    if html:
-        files.check_output(html, files.PAGE_MARK, force)
-    check_export(export, force, as_json)
+    outputs = _Outputs(html, export, force, as_json)
+    outputs.check()
     if rerank or explain:
         say_unread_pools(library)
     try:
@@ -202,28 +231,12 @@ def search(
         fail(str(error), NOTHING_INDEXED)
     remember(library, result)
     _say_remarks(result, exact, library)
-    write_export(result, export, force)
-    if html:
-        files.write_output(html, search_page(result).encode(), files.PAGE_MARK, force)
-        say(f"page: {escape(str(html))}")
-    _print_result(result, explain, as_json, is_exported=export == PATHS)
+    outputs.write(result, explain)
 
 
 def _from_here(path: str) -> str:
     """Return a path as it is from the folder in which the person stands."""
     return str(working_folder() / Path(os.path.expanduser(path)))
-
-
-def _print_result(result: SearchResult, explain: bool, as_json: bool, is_exported: bool) -> None:
-    """Print a result on stdout, unless it is there already. Raises Exit where nothing is indexed yet."""
-    if is_exported:
-        pass
-    elif as_json:
-        print_json(result.as_dict())
-    elif result.coverage.searched:
-        print_hits(result, explain)
-    if not result.coverage.searched:
-        raise typer.Exit(NOTHING_INDEXED)
 
 
 def _one_text(words: Sequence[str], persons: Sequence[str]) -> str:

@@ -59,35 +59,16 @@ def train_judge(
     settings = models.read_resolved(models.find(weights))
     torch.manual_seed(options.seed)
     stage = JudgeStage(_with_adapter(LlavaOptions(**settings.options["llava"]), models.find(weights) / mmi.ADAPTER))
-    data = JudgePairs(_split("train", options.videos), options.batch, options.seed)
     validation = JudgePairs(_split("val", None), 64, options.seed)
     batches = [validation.draw(64, np.random.default_rng([options.seed, row])) for row in range(_VALIDATION_BATCHES)]
-    every = max(1, options.steps // _VALIDATIONS)
     progress.begin("judge", options.steps)
-
-    def on_step(report: StepReport) -> None:
-        progress.advance()
-        if "validation" in report.values:
-            progress.say(
-                f"step {report.step}: loss {report.values['loss']:.3f}, {report.values['validation']:.1f} % right"
-            )
-
     trainer = Trainer(
         stage,
-        data,
-        TrainOptions(
-            stages=(Stage(name="judge", steps=options.steps, weights={_TERM: 1.0}),),
-            learning_rates={"lora": options.rate, "temperature": options.rate},
-            warmup=0.05,
-            precision=options.precision,
-            seed=options.seed,
-            validate_every=every,
-            save_every=every,
-            keep=1,
-        ),
+        JudgePairs(_split("train", options.videos), options.batch, options.seed),
+        _train_options(options),
         folder,
         validate=lambda model: right_judgements(model, batches),
-        on_step=on_step,
+        on_step=lambda report: _show(report, progress),
         config=options.model_dump(mode="json"),
         resume=True,
         cpu=cpu,
@@ -102,6 +83,27 @@ def train_judge(
     record = {**checkpoint.origin(), "step": outcome.best.step, "right": outcome.best.value}
     write_json(folder / RECORD, record | {"options": options.model_dump(mode="json")})
     return outcome.best.value
+
+
+def _train_options(options: JudgeTrainingOptions) -> TrainOptions:
+    every = max(1, options.steps // _VALIDATIONS)
+    return TrainOptions(
+        stages=(Stage(name="judge", steps=options.steps, weights={_TERM: 1.0}),),
+        learning_rates={"lora": options.rate, "temperature": options.rate},
+        warmup=0.05,
+        precision=options.precision,
+        seed=options.seed,
+        validate_every=every,
+        save_every=every,
+        keep=1,
+    )
+
+
+def _show(report: StepReport, progress: Progress) -> None:
+    """Count a step, and show what the validations say."""
+    progress.advance()
+    if "validation" in report.values:
+        progress.say(f"step {report.step}: loss {report.values['loss']:.3f}, {report.values['validation']:.1f} % right")
 
 
 class JudgeStage(nn.Module):
