@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +17,7 @@ from .errors import ConfigError, UsageError, one_line
 from .utils.textfiles import decode
 
 AUTO = "auto"  # the name of a section that names no implementation
+_WORD = re.compile(r"[A-Za-z/][\w./-]*")
 _HERE = Path(__file__).parent
 Options = TypeVar("Options", bound=plugins.BaseOptions)
 AnySettings = TypeVar("AnySettings", bound="CommonSettings")
@@ -113,11 +116,11 @@ class CommonSettings(plugins.BaseOptions):
             for part, values in unnamed.items():
                 problems += _unknown_options(f"rerank.{part}", RERANK_ROOMS[part], values)
         for room, section in sections.items():
-            is_auto = section.name == AUTO and room == "index"
-            if is_auto and not section.options:
+            if room == "index" and section.name == AUTO:
+                problems += _problems_of_auto_index(section.options)
                 continue
             try:
-                plugins.options(room, AUTO_INDEX if is_auto else section.name, section.options)
+                plugins.options(room, section.name, section.options)
             except UsageError as error:
                 problems.append(str(error))
         problems += self._channel_problems()
@@ -167,6 +170,21 @@ def unnamed_parts(rerank: Section) -> dict[str, dict[str, Any]]:
 
 def _without(rerank: Section, parts: Collection[str]) -> Section:
     return Section(name=rerank.name, **{key: value for key, value in rerank.options.items() if key not in parts})
+
+
+def _problems_of_auto_index(options: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the options of the index `auto`, and the name of one that takes them."""
+    if not options:
+        return []
+    try:
+        plugins.options("index", AUTO_INDEX, options)
+    except UsageError as error:
+        for name in plugins.names("index"):
+            with suppress(UsageError):
+                plugins.options("index", name, options)
+                return [f"{error}; an index that takes this: index.name={name}"]
+        return [str(error)]
+    return []
 
 
 def _unknown_options(section: str, room: str, values: Mapping[str, Any]) -> Iterator[str]:
@@ -236,6 +254,22 @@ def merge(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
         if isinstance(defaults[key], Mapping) and isinstance(values[key], Mapping):
             merged[key] = merge(defaults[key], values[key])
     return merged
+
+
+def overrides(section: str, values: Mapping[str, Any]) -> list[str]:
+    """Return what `load` takes as overrides to give a section these values.
+
+    >>> overrides("index", {"name": "flat", "bits": 1})
+    ['index.name=flat', 'index.bits=1']
+    """
+    return [f"{section}.{key}={_as_yaml(value)}" for key, value in values.items()]
+
+
+def _as_yaml(value: Any) -> str:
+    """Return a value in one line of YAML, a plain word without quotes."""
+    if isinstance(value, str) and _WORD.fullmatch(value) and yaml.safe_load(value) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def find(folder: str, name: str | Path) -> Path:

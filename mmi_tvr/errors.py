@@ -32,9 +32,17 @@ class MmiTvrError(Exception):
     """Base of every error that the package raises on purpose."""
 
 
-class StaleSelection(UserWarning):
+class MmiTvrWarning(UserWarning):
+    """Base of every warning that the package gives on purpose. The command line prints it as one line."""
+
+
+class StaleSelection(MmiTvrWarning):
     """Questions that are asked were chosen from another pool or with another model; the message says which, and how to
-    choose again. The command line prints it as one line."""
+    choose again."""
+
+
+class PoorRecall(MmiTvrWarning):
+    """An index is made in such a way that searches will miss hits; the message says what to choose instead."""
 
 
 class UsageError(MmiTvrError):

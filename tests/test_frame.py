@@ -84,6 +84,7 @@ def test_every_shipped_config_is_valid(name: str) -> None:
         ("keyimage: {name: uniform}", "unknown option 'keyimage'"),
         ("model: {name: auto, clases: 3}", "model: unknown option 'clases'.*classes"),
         ("index: {name: auto, bits: 7}", "faiss.*bits"),
+        ("index: {bits: 1}", "faiss.*bits.*an index that takes this: index.name=flat"),
         ("keyimages: {name: best}\nindex: {name: worst}", "best.*worst"),
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from indexes import collection, opened, recall
 
-from mmi_tvr.errors import UsageError
+from mmi_tvr.errors import PoorRecall, UsageError
 from mmi_tvr.index import _codes, open_index
 from mmi_tvr.index import faiss as faiss_index
 from mmi_tvr.types import Filter
@@ -77,6 +79,50 @@ def test_bits_that_there_are_not_are_refused(tmp_path):
         opened("flat", tmp_path, bits=4)
     with pytest.raises(UsageError, match="bits"):
         opened("faiss", tmp_path, bits=1)
+
+
+def test_one_bit_of_few_numbers_is_warned_of_when_the_index_is_made(tmp_path):
+    with pytest.warns(PoorRecall, match=r"vectors of 32 numbers \(fewer than 96\).*index\.bits=8 misses none"):
+        index = opened("flat", tmp_path / "few", dim=32, bits=1)
+    index.add(np.arange(2), np.eye(2, 32, dtype=np.float32))
+    index.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PoorRecall)
+        opened("flat", tmp_path / "few", dim=32, bits=1).close()  # said once
+        opened("flat", tmp_path / "eight", dim=32, bits=8).close()
+        opened("flat", tmp_path / "many", dim=96, bits=1).close()
+
+
+@pytest.mark.parametrize(("width", "least", "most"), [(32, 0.5, 0.9), (96, 0.98, 1)])
+def test_one_bit_of_many_numbers_is_enough(width, least, most, tmp_path):
+    """Recall of the ten best among clusters: what the warning says."""
+    rng = np.random.default_rng(0)
+
+    def near(centres, count, noise):
+        rows = np.repeat(centres / np.linalg.norm(centres, axis=1, keepdims=True), count, axis=0)
+        rows = rows + noise / np.sqrt(width) * rng.standard_normal(rows.shape)
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    videos = near(rng.standard_normal((80, width)), 20, 0.7)
+    vectors, queries = near(videos, 10, 0.5), near(videos[:50], 1, 0.7)
+    index = opened("flat", tmp_path, dim=width, bits=1)
+    index.add(np.arange(len(vectors)), vectors)
+    index.flush()
+    assert least < recall(index.search(queries, 10)[1], index.search_exact(queries, 10)[1]) <= most
+
+
+def test_what_other_settings_built_is_built_anew_from_the_same_files(crowd, tmp_path):
+    ids, vectors, queries = crowd
+    index = opened("flat", tmp_path, dim=WIDTH)
+    index.add(ids, vectors)
+    index.close()
+    expected = opened("flat", tmp_path, dim=WIDTH).search(queries, 10)[1]
+    for name, bits, files in (("flat", 8, 1), ("faiss", 32, 1), ("flat", 16, 1), ("flat", 32, 0)):
+        index = opened(name, tmp_path, dim=WIDTH, bits=bits)
+        index.flush()
+        assert len(list(tmp_path.glob("graph-*"))) == files
+        assert recall(index.search(queries, 10)[1], expected) >= 0.98
+        index.close()
 
 
 def test_auto_takes_the_options_of_its_graph(tmp_path):

@@ -176,10 +176,44 @@ def test_vectors_of_another_model_are_refused(catalogue, components):
         components(FakeModel(head=1)).settle(rebuild=False)
     with pytest.raises(IndexMismatch):
         components(FakeModel(), keyimages=UNIFORM).settle(rebuild=False)
-    with pytest.raises(IndexMismatch, match=r"its index is auto, not auto \(bits: 8\); to make them again"):
-        components(index=Section(name="auto", bits=8)).settle(rebuild=False)
-    with pytest.raises(IndexMismatch, match="its index is auto, not flat"):
-        components(FakeModel(), index=FLAT).settle(rebuild=False)
+    milvus = Section(name="milvus", index_type="FLAT")
+    with pytest.raises(
+        IndexMismatch,
+        match=r"its index is auto, not milvus \(index_type: FLAT\); to make them again: "
+        r"mmi-tvr index --library \S+ --model fake --rebuild --set index.name=milvus --set index.index_type=FLAT$",
+    ):
+        components(index=milvus).settle(rebuild=False)
+
+
+def test_an_index_in_the_same_files_is_changed_in_place_by_a_writer_alone(catalogue, components):
+    present = components(FakeModel())
+    present.settle(rebuild=False)
+    present.make_index(4).close()
+    vectors = catalogue.meta("vectors")
+    codes = Section(name="flat", bits=8)
+    advice = r"its index is auto, not flat \(bits: 8\); to change that: mmi-tvr index --library \S+ "
+    with pytest.raises(IndexMismatch, match=advice + "--set index.name=flat --set index.bits=8$"):
+        components(index=codes).open_index(create=False)
+    for harmless in (FLAT, Section(name="auto", ef_search=512), Section(name="faiss", graph_from=5)):
+        components(index=harmless).open_index(create=False).close()  # how to search, not what is built
+    components(FakeModel(), index=codes).settle(rebuild=False)
+    assert catalogue.meta("settings")["index"] == codes.model_dump()
+    assert catalogue.meta("vectors") == vectors
+    with pytest.raises(IndexMismatch, match=r"its index is flat \(bits: 8\), not flat \(bits: 1\)"):
+        components(index=Section(name="flat", bits=1)).open_index(create=False)
+    components(FakeModel(), index=Section(name="auto", oversample=64)).settle(rebuild=False)
+    assert catalogue.meta("settings")["index"] == {"name": "flat", "bits": 8, "oversample": 64}
+
+
+def test_the_command_that_changes_a_library_says_all_that_was_set(catalogue, components):
+    components(FakeModel()).settle(rebuild=False)
+    with catalogue.transaction():
+        catalogue.set_meta(dim=4, fingerprint="of another", model="another")
+    changed = components(model=Section(name="label_bridge", classes=7), keyimages=UNIFORM)
+    with pytest.raises(
+        IndexMismatch, match=r"--model label_bridge --rebuild --set model.classes=7 --set keyimages.name=uniform --set"
+    ):
+        changed.load()
 
 
 # Rebuilds

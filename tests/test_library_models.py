@@ -9,6 +9,7 @@ from test_library import NAMES
 from mmi_tvr import models
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, ModelNotFound, UsageError
+from mmi_tvr.index import _codes
 from mmi_tvr.library import Library
 from mmi_tvr.library.catalogue import Catalogue
 from mmi_tvr.library.rebuild import catalogue_to_write
@@ -46,6 +47,22 @@ def test_vectors_of_former_weights_are_not_called_unchanged(folder, library, mon
 
     monkeypatch.setattr(models, "make", nowhere)
     assert counts(Library(library.path, relevance=clipped).index()) == {"unchanged": 4}  # nobody can say
+
+
+def test_other_bits_of_an_index_are_made_of_the_vectors_that_are_there(folder, library, monkeypatch):
+    monkeypatch.setattr(_codes, "_LEAST_ROWS", 1)
+    library.index(folder)
+    for index, built in ((Section(name="flat", bits=8), "codes8"), (Section(name="flat"), None)):
+        model = FakeModel()
+        changed = Library(library.path, model=model, settings=Settings(index=index), relevance=clipped)
+        assert counts(changed.index()) == {"unchanged": 4}
+        assert model.images_encoded == 0
+        graphs = [path.stem.split("-")[-1] for path in library.path.glob("vectors/*/graph-*")]
+        assert graphs == ([built] if built else [])
+        assert [best(library, name) for name in NAMES] == list(NAMES)  # by what the library remembers now
+    coded = Library(library.path, model=FakeModel(), settings=Settings(index=Section(name="flat", bits=8)))
+    with pytest.raises(IndexMismatch, match=r"its index is flat, not flat \(bits: 8\); to change that: mmi-tvr index"):
+        coded.search("red")  # a search changes no library
 
 
 def test_a_rebuild_that_was_interrupted_goes_on(folder, library):

@@ -32,7 +32,7 @@ from rich.text import Text
 
 from .. import models
 from ..config import AUTO, Section, Settings
-from ..errors import MmiTvrError, StaleSelection, UsageError
+from ..errors import MmiTvrError, MmiTvrWarning, UsageError
 from ..utils import environment, files, interruption, strict_json
 from ..utils.device import calm_threads
 from ..utils.printable import printable
@@ -176,12 +176,12 @@ def _warnings_as_lines() -> Iterator[None]:
         show_others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
-            if issubclass(category, StaleSelection):
+            if issubclass(category, MmiTvrWarning):
                 say(f"[yellow]{escape(str(message))}[/]")
             else:
                 show_others(message, category, *place, **options)
 
-        warnings.simplefilter("always", StaleSelection)
+        warnings.simplefilter("always", MmiTvrWarning)
         warnings.showwarning = show
         yield
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import plugins
-from ..config import AUTO_INDEX
+from ..config import AUTO, AUTO_INDEX, Section
 from ..errors import MmiTvrError
 from ..protocols import Index, PublishedIndex
-from . import _milvus_folder
+from . import _milvus_folder, faiss, flat
 from ._common import (
     checked_ids,
     checked_limit,
@@ -53,9 +53,12 @@ __all__ = [
     "open_index",
     "publish",
     "refuse_foreign",
+    "serves",
+    "share_files",
 ]
 
 AUTO_GRAPH_FROM = 200_000
+_SHARING = (AUTO, "flat", "faiss")  # one format on disk
 
 
 def open_index(
@@ -83,10 +86,32 @@ def open_index(
         IndexMismatch: another model made its vectors, or another kind of index lies in the folder.
         LibraryBusy: another process holds it.
     """
-    if name == "auto":
+    if name == AUTO:
         name, options = AUTO_INDEX, {"graph_from": AUTO_GRAPH_FROM, **(options or {})}
     index: Index = plugins.build("index", name, options, path=path, dim=dim, fingerprint=fingerprint, create=create)
     return index
+
+
+def share_files(first: Section, second: Section) -> bool:
+    """Return whether two settings of an index mean the same files of vectors: one becomes the other at a `flush`."""
+    return first.name in _SHARING and second.name in _SHARING
+
+
+def serves(present: Section, requested: Section) -> bool:
+    """Return whether what an index built by `present` settings is what a search by `requested` ones looks into.
+
+    True where it looks at the vectors alone, and where the two share no files: opening them says what is wrong there.
+    """
+    if not share_files(present, requested):
+        return True
+    return _built(requested) in ("", _built(present))
+
+
+def _built(section: Section) -> str:
+    """Return what settings build of the vectors, as a part of a file's name; nothing where that is nothing."""
+    if section.name == "flat":
+        return flat.built(flat.Options(**section.options))
+    return faiss.built(faiss.Options(**section.options))
 
 
 def publish(index: Index) -> None:

@@ -50,6 +50,12 @@ def build(options: Options, *, path: Path, dim: int, fingerprint: str, create: b
     return FaissIndex(options, Path(path), dim, fingerprint, create)
 
 
+def built(options: Options) -> str:
+    """Return what distinguishes a graph from those that other options build: a part of its file's name."""
+    codes = "" if options.bits == 32 else f"-b{options.bits}"
+    return f"m{options.m}-ef{options.ef_construction}{codes}"
+
+
 class FaissIndex(FlatIndex):
     """A flat index with a graph. Scores are exact; which rows are returned is approximate."""
 
@@ -90,9 +96,10 @@ class FaissIndex(FlatIndex):
 
     def flush(self) -> None:
         """Commit the store, then build or extend the graph where enough rows are behind it (minutes per million)."""
-        super().flush()
         store = self.store
+        store.commit()
         if store.rows < self.options.graph_from:
+            self._remove_graphs(self._path())
             return
         graph = self._read_graph()
         covered = graph.ntotal if graph is not None else 0
@@ -164,10 +171,7 @@ class FaissIndex(FlatIndex):
         draft = path.with_name(path.name + ".tmp")
         faiss.write_index(graph, str(draft))
         publish(draft, path)
-        for old in store.folder.glob("graph-*.faiss"):
-            if old != path:
-                with suppress(PermissionError):  # Windows, while a reader has it open
-                    old.unlink(missing_ok=True)
+        self._remove_graphs(path)
         self._graph, self._graph_path, self._growable = graph, path, True
         self._graph_stamp = change_stamp(path)
 
@@ -203,10 +207,7 @@ class FaissIndex(FlatIndex):
 
     def _path(self) -> Path:
         """Return the graph's file. A graph of another generation, or built otherwise, has another name."""
-        build = f"{self.store.generation}-m{self.options.m}-ef{self.options.ef_construction}"
-        if self.options.bits != 32:
-            build += f"-b{self.options.bits}"
-        return self.store.folder / f"graph-{build}.faiss"
+        return self.store.folder / f"graph-{self.store.generation}-{built(self.options)}.faiss"
 
     def _faiss(self) -> Any:
         import faiss  # at use: a collection below `graph_from` never needs it

@@ -7,6 +7,7 @@ With fewer `bits` (`_codes`), a search scans codes of the vectors, and scores th
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -28,12 +29,18 @@ class Options(BaseOptions):
     oversample: int = Field(16, ge=1, description="with fewer bits: so many times the wanted rows are scored exactly")
 
 
+def built(options: Options) -> str:
+    """Return what distinguishes codes from those that other options build, a part of their file's name; nothing where
+    the vectors are all that is needed."""
+    return "" if options.bits == 32 else f"codes{options.bits}"
+
+
 def build(options: Options, *, path: Path, dim: int, fingerprint: str, create: bool = True) -> FlatIndex:
     """Return the index in the folder `path`, made there where `create` is true. Errors as `index.open_index`."""
     if options.bits != 32:
         from ._codes import CodeIndex
 
-        return CodeIndex(options.bits, options.oversample, Path(path), dim, fingerprint, create)
+        return CodeIndex(options, Path(path), dim, fingerprint, create)
     return FlatIndex(Path(path), dim, fingerprint, create)
 
 
@@ -95,8 +102,12 @@ class FlatIndex:
         return self.store.is_outdated()
 
     def flush(self) -> None:
-        """Make all writes durable. LibraryBusy where another process has written meanwhile."""
+        """Make all writes durable. LibraryBusy where another process has written meanwhile.
+
+        What other settings built of the vectors is removed, as it would no longer be kept up to date.
+        """
         self.store.commit()
+        self._remove_graphs(None)
 
     def close(self) -> None:
         """Make all writes durable and let go of the files."""
@@ -124,6 +135,13 @@ class FlatIndex:
         first = self.store.append(new_ids, new_vectors)
         self.store.mark_deleted(np.array(replaced, np.int64))
         row_of.update(zip(new_ids.tolist(), range(first, first + len(new_ids)), strict=True))
+
+    def _remove_graphs(self, present: Path | None) -> None:
+        """Remove graphs and codes, other than the present one."""
+        for path in self.store.folder.glob("graph-*.faiss"):
+            if path != present:
+                with suppress(PermissionError):  # Windows, while a reader has it open
+                    path.unlink(missing_ok=True)
 
     def _rows_by_id(self) -> dict[int, int]:
         """Return id -> row of the store; whoever writes keeps it up to date."""

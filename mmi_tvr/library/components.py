@@ -9,12 +9,13 @@ translates the others), and `rerank`, which can change at any time.
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import plugins
-from ..config import AUTO, Section, Settings, merge, unnamed_parts
+from ..config import AUTO, Section, Settings, merge, overrides, unnamed_parts
 from ..errors import IndexMismatch
 from ..features.embed import embedding_fingerprint
 from ..features.extract import require_pictures
@@ -63,8 +64,7 @@ class Components:
         That is what was set explicitly, else the library's own, else the default.
         """
         explicit, stored = self._explicit.get(key), self._stored.get(key)
-        if key == "model" and explicit is not None and explicit.name == AUTO and stored is not None:
-            # The best model may be another one by now, but this library has its own, of which options may be changed.
+        if explicit is not None and stored is not None and _changes_options(key, explicit):
             return Section(name=stored.name, **merge(stored.options, explicit.options))
         if key == "keyimages" and explicit is None:
             return self._key_image_section(stored)
@@ -114,10 +114,9 @@ class Components:
             return
         self._explicit["model"] = _concrete(self.section("model"))
         changed = [key for key, stored in self._sections().items() if stored != self._stored.get(key)]
-        if self._stored and "index" in changed:
-            present, requested = map(_titled, (self._stored["index"], self.section("index")))
-            raise IndexMismatch(self._mismatch("its index is", present, requested))
-        if self._stored and (changed or self._ready_model is not None):
+        if self._stored and "index" in changed and not self._keeps_files():
+            raise self._other_index("--rebuild")
+        if self._stored and (set(changed) - {"index"} or self._ready_model is not None):
             self.load()  # another name may still mean the same numbers; if not, this refuses
         if changed:
             self._store_first_settings()
@@ -139,7 +138,7 @@ class Components:
                     f"{name} with other weights or settings ({maker})",
                     f"the present ones ({fingerprint})",
                 )
-            raise IndexMismatch(self._mismatch("its vectors were made by", present, requested))
+            raise self._mismatch("its vectors were made by", present, requested, "--rebuild")
         self.models.latest = self.loaded
         return self.loaded
 
@@ -156,14 +155,17 @@ class Components:
     def open_index(self, create: bool) -> Index | None:
         """Return the open index of the present vectors; None before the first embedding.
 
-        A writer may `create` it where its folder was lost; a reader may not.
+        A writer may `create` it where its folder was lost; a reader may not. IndexMismatch where settings want a graph
+        or codes looked into that the library has not.
         """
-        from .. import index
-
         meta = self.catalogue.all_meta()
         if meta.get("dim") is None:
             return None
+        from .. import index
+
         section = self.section("index")
+        if "index" in self._stored and not index.serves(self._stored["index"], section):
+            raise self._other_index()
         return index.open_index(
             section.name,
             section.options,
@@ -172,6 +174,12 @@ class Components:
             fingerprint=meta["fingerprint"],
             create=create,
         )
+
+    def _keeps_files(self) -> bool:
+        """Return whether the index that settings want lies in the files that are there."""
+        from .. import index
+
+        return index.share_files(self._stored["index"], self.section("index"))
 
     def _sections(self) -> dict[str, Section]:
         """Return the settings that hold, by what they are for."""
@@ -231,12 +239,28 @@ class Components:
             return latest  # the fingerprint of a model that nobody else has stays, and takes its time
         return LoadedModel(model, method, embedding_fingerprint(model, method), keyimages)
 
-    def _mismatch(self, problem: str, present: str, requested: str) -> str:
+    def _other_index(self, *words: str) -> IndexMismatch:
+        present, requested = map(_titled, (self._stored["index"], self.section("index")))
+        return self._mismatch("its index is", present, requested, *words)
+
+    def _mismatch(self, problem: str, present: str, requested: str, *words: str) -> IndexMismatch:
+        """Return the error of a library that is otherwise than it is wanted, with the command that changes it.
+
+        words: of that command, besides what the settings say.
+        """
         from .. import models
 
-        name = models.spelled(self.section("model"))
-        fix = f"mmi-tvr index {library_option(self.folder)} --model {name} --rebuild"
-        return f"{self.folder}: {problem} {present}, not {requested}; to make them again: {fix}"
+        named, changes, purpose = [], [], "to change that"
+        if words:
+            model, purpose = self.section("model"), "to make them again"
+            named = ["--model", models.spelled(model), *words]
+            changes = models.overrides(model) if self._ready_model is None else []
+        for key in self._explicit.keys() - {"model"}:
+            section = self.section(key)
+            changes += overrides(key, {"name": section.name, **section.options})
+        settings = [word for change in changes for word in ("--set", shlex.quote(change))]
+        command = " ".join(["mmi-tvr index", library_option(self.folder), *named, *settings])
+        return IndexMismatch(f"{self.folder}: {problem} {present}, not {requested}; {purpose}: {command}")
 
 
 def _titled(section: Section) -> str:
@@ -264,6 +288,14 @@ def _changed_rerank(stored: Mapping[str, Any] | None, requested: Section | None)
     changed = changed_section(Section(**stored), requested)
     Settings(rerank=changed).checked()
     return changed
+
+
+def _changes_options(key: str, explicit: Section) -> bool:
+    """Return whether a section that somebody set is about the library's own: it names none.
+
+    The model `auto` may mean another one by now, but a library has its own; its index can become the one of `auto`.
+    """
+    return explicit.name == AUTO and (key == "model" or bool(explicit.options))
 
 
 def _explicit_sections(settings: Settings, model: Model | Section | None) -> dict[str, Section]:

@@ -20,7 +20,7 @@ from ..features.cache import FeatureCache, Source
 from ..features.embed import Embedder, Result
 from ..features.extract import FIRST_SECONDS
 from ..index import publish
-from ..protocols import Index
+from ..protocols import Index, SnapshotIndex
 from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 from ..types import Embeddings, IdArray, Video, row_ids, video_of
 from ..utils.progress import Progress
@@ -292,6 +292,8 @@ class Indexing:
             index.delete(extra)
             index.flush()
             self.catalogue.note_other_vectors()
+        elif isinstance(index, SnapshotIndex):
+            index.flush()  # builds what the settings want built and is not there: they have changed, or a kill came
 
     def probe(self, contents: Sequence[Content]) -> bool:
         """Look at contents, decide which files are one item, and return whether there was anything to decide.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import plugins
+from .. import config, plugins
 from ..config import AUTO, Section, merge
 from ..encoders import curated, hub
 from ..errors import ModelNotFound, UsageError
@@ -57,6 +57,7 @@ __all__ = [
     "local",
     "local_folder",
     "make",
+    "overrides",
     "read",
     "read_resolved",
     "resolve",
@@ -184,6 +185,16 @@ def spelled(chosen: Section) -> str:
         return str(weights)
     checkpoint = chosen.options.get(option) if option else None
     return f"{chosen.name}:{checkpoint}" if checkpoint else chosen.name
+
+
+def overrides(chosen: Section) -> list[str]:
+    """Return what to write after --set, besides `spelled` after --model, to mean this one.
+
+    >>> overrides(Section(name="mmi", weights="moving-shapes", moment_head=None))
+    ['model.moment_head=null']
+    """
+    naming = (WEIGHTS,) if chosen.options.get(WEIGHTS) else (_checkpoint_option(chosen.name),)
+    return config.overrides("model", {key: value for key, value in chosen.options.items() if key not in naming})
 
 
 def bundled() -> tuple[str, ...]:
