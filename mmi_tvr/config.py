@@ -36,6 +36,20 @@ class Section(plugins.BaseOptions):
     def options(self) -> dict[str, Any]:
         return dict(self.model_extra or {})
 
+    @property
+    def is_named(self) -> bool:
+        """Whether somebody said the name. Else it is a default, and the options change what is chosen elsewhere."""
+        return "name" in self.model_fields_set
+
+    @classmethod
+    def unnamed(cls, default: str, options: Mapping[str, Any]) -> Section:
+        """Return options for which nobody said a name, with the one that they are about where nothing else does."""
+        return cls.model_construct(set(options), name=default, **options)
+
+    def changed_by(self, other: Section) -> Section:
+        """Return this section with the options of another one, which go before."""
+        return Section(name=self.name, **merge(self.options, other.options))
+
 
 RERANK = Section(name="skeleton")  # what re-ranking means where nothing else is said
 AUTO_INDEX = "faiss"  # whose options the index `auto` takes (`index.open_index`)
@@ -95,8 +109,10 @@ class CommonSettings(plugins.BaseOptions):
         if isinstance(values, dict):
             for key, field in cls.model_fields.items():
                 default = RERANK if key == "rerank" else field.default
-                if isinstance(default, Section) and isinstance(values.get(key), dict):
-                    values = {**values, key: {"name": default.name, **values[key]}}
+                section = values.get(key)
+                options = section.options if isinstance(section, Section) and not section.is_named else section
+                if isinstance(default, Section) and _names_nothing(options):
+                    values = {**values, key: Section.unnamed(default.name, options)}
         return values
 
     def checked(self: AnySettings, source: str = "settings", *, model_is_named: bool = False) -> AnySettings:
@@ -160,6 +176,11 @@ class Settings(CommonSettings):
             except UsageError as error:
                 problems.append(str(error))
         return problems
+
+
+def _names_nothing(values: object) -> bool:
+    """Return whether these are the options of a section, without a name."""
+    return isinstance(values, dict) and "name" not in values and all(isinstance(key, str) for key in values)
 
 
 def unnamed_parts(rerank: Section) -> dict[str, dict[str, Any]]:
@@ -254,6 +275,22 @@ def merge(defaults: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
         if isinstance(defaults[key], Mapping) and isinstance(values[key], Mapping):
             merged[key] = merge(defaults[key], values[key])
     return merged
+
+
+def contradictions(
+    first: Mapping[str, Any], second: Mapping[str, Any], section: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the dotted keys, behind `section`, to which nested values give different values, with both of these.
+
+    >>> list(contradictions({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}, "d": 3, "e": 5}))
+    [('a.b', 1, 4)]
+    """
+    for key in sorted(first.keys() & second.keys()):
+        value, other = first[key], second[key]
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            yield from contradictions(value, other, f"{section}{key}.")
+        elif value != other:
+            yield f"{section}{key}", value, other
 
 
 def overrides(section: str, values: Mapping[str, Any]) -> list[str]:

@@ -78,14 +78,14 @@ class Encoder:
             device: auto, cpu, cuda, cuda:N or mps.
             options: of the model, that are to be other than the name says: {"width": 512}.
             keyimages: a settings section ({"name": "uniform", "count": 12}); None takes those that the model was
-                trained on, else the package's defaults.
+                trained on, else the package's defaults; options without a name change these.
             cache: folder of vision features; None keeps none.
         Raises:
             ModelNotFound: it, or its base checkpoint, is not on this machine.
             UsageError: an option that the model has not, or one that the name says otherwise.
         """
         section = models.resolve(hub.resolve(os.fspath(name), Section(**options or {}), download=download))
-        images = Section(**keyimages) if keyimages else models.key_images(section) or config.from_values({}).keyimages
+        images = models.key_images_by(config.from_values({"keyimages": dict(keyimages)} if keyimages else {}), section)
         method = plugins.build("keyimages", images.name, images.options)
         return cls(models.make(section, device), method, cache)
 

@@ -70,7 +70,7 @@ def _run(
     chosen = [case for case in cases if case.name.startswith(prefixes)]
     if not chosen:
         raise UsageError(f"--only {args.only}: there are {', '.join(case.name for case in cases)}")
-    images = models.key_images(section) or settings.keyimages
+    images = models.key_images_by(settings, section)
     method = plugins.build("keyimages", images.name, images.options)
     shared = _shared_inputs(args, model, method, options, settings.device, progress)
     return question_ablation.ablate(shared, chosen, args.output, progress)

@@ -98,13 +98,13 @@ def test_one_bit_of_many_numbers_is_enough(width, least, most, tmp_path):
     """Recall of the ten best among clusters: what the warning says."""
     rng = np.random.default_rng(0)
 
-    def near(centres, count, noise):
+    def around(centres, count, noise):
         rows = np.repeat(centres / np.linalg.norm(centres, axis=1, keepdims=True), count, axis=0)
         rows = rows + noise / np.sqrt(width) * rng.standard_normal(rows.shape)
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
-    videos = near(rng.standard_normal((80, width)), 20, 0.7)
-    vectors, queries = near(videos, 10, 0.5), near(videos[:50], 1, 0.7)
+    videos = around(rng.standard_normal((80, width)), 20, 0.7)
+    vectors, queries = around(videos, 10, 0.5), around(videos[:50], 1, 0.7)
     index = opened("flat", tmp_path, dim=width, bits=1)
     index.add(np.arange(len(vectors)), vectors)
     index.flush()

@@ -194,15 +194,22 @@ def test_an_index_in_the_same_files_is_changed_in_place_by_a_writer_alone(catalo
     advice = r"its index is auto, not flat \(bits: 8\); to change that: mmi-tvr index --library \S+ "
     with pytest.raises(IndexMismatch, match=advice + "--set index.name=flat --set index.bits=8$"):
         components(index=codes).open_index(create=False)
-    for harmless in (FLAT, Section(name="auto", ef_search=512), Section(name="faiss", graph_from=5)):
+    for harmless in (FLAT, Section(ef_search=512), Section(name="faiss", graph_from=5)):
         components(index=harmless).open_index(create=False).close()  # how to search, not what is built
     components(FakeModel(), index=codes).settle(rebuild=False)
     assert catalogue.meta("settings")["index"] == codes.model_dump()
     assert catalogue.meta("vectors") == vectors
     with pytest.raises(IndexMismatch, match=r"its index is flat \(bits: 8\), not flat \(bits: 1\)"):
         components(index=Section(name="flat", bits=1)).open_index(create=False)
-    components(FakeModel(), index=Section(name="auto", oversample=64)).settle(rebuild=False)
+    components(FakeModel(), index=Section(oversample=64)).settle(rebuild=False)
     assert catalogue.meta("settings")["index"] == {"name": "flat", "bits": 8, "oversample": 64}
+
+
+def test_key_images_without_a_name_change_those_that_are_there(catalogue, components):
+    store(catalogue, keyimages=TRAINED_ON)
+    assert components(keyimages=Section(fps=1.0)).section("keyimages") == Section(name="uniform", count=7, fps=1.0)
+    named = Section(name="disparity", fps=1.0)
+    assert components(keyimages=named).section("keyimages") == named
 
 
 def test_the_command_that_changes_a_library_says_all_that_was_set(catalogue, components):

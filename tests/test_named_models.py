@@ -187,6 +187,24 @@ def test_sections_within_options_are_changed_key_by_key() -> None:
         models.changed(mmi, Section(llava={"grid": 8}))
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([], {"fps": 4, "count": 12}),
+        (["keyimages.count=3"], {"fps": 4, "count": 3}),
+        (["keyimages.name=disparity", "keyimages.count=3"], {"fps": None, "count": 3}),
+    ],
+)
+def test_key_images_of_a_named_model_are_changed_likewise(changes: list[str], expected: dict[str, int | None]) -> None:
+    settings = config.load(None, changes, model_is_named=True)
+    images = models.key_images_by(settings, models.section("moving-shapes"))
+    assert images.name == "disparity"
+    assert {name: images.options.get(name) for name in expected} == expected
+    assert models.key_images_by(settings, Section(name="label_bridge")) == settings.keyimages
+    again = config.from_values(settings.model_dump(mode="json", exclude_unset=True))  # as work in batches keeps them
+    assert models.key_images_by(again, models.section("moving-shapes")) == images
+
+
 def test_an_option_that_no_model_has_is_found_before_anything_is_loaded() -> None:
     with pytest.raises(UsageError, match=r"model: unknown option 'widht' \(there are: name, .*width"):
         config.load(None, ["model.widht=64"])
@@ -237,7 +255,8 @@ def test_in_python_an_argument_goes_before_named_settings(folder: Path, tmp_path
 
 
 def test_an_encoder_takes_options_of_its_model(loaded: list[Section]) -> None:
-    Encoder.from_pretrained("moving-shapes", options={"moment_head": None})
+    encoder = Encoder.from_pretrained("moving-shapes", options={"moment_head": None}, keyimages={"count": 3})
+    assert encoder.keyimages.fps == 4  # as the model was trained
     assert loaded == [Section(name="mmi", weights="moving-shapes", moment_head=None)]
     with pytest.raises(UsageError, match="give one of the two"):
         Encoder.from_pretrained("moving-shapes", options={"weights": "lat-shapes"})

@@ -116,12 +116,9 @@ def _resolve(
 ) -> ExtractSettings:
     """Return the settings of an extraction, with the model found and the key images that it brings."""
     section = models.resolve(models.with_settings(model, settings.model))
-    keyimages = settings.keyimages
-    if "keyimages" not in settings.model_fields_set:
-        keyimages = models.key_images(section) or keyimages
     return ExtractSettings(
         model=section,
-        keyimages=keyimages,
+        keyimages=models.key_images_by(settings, section),
         outputs=tuple(outputs),
         features=None if features is None else features.absolute(),
     )

@@ -220,9 +220,7 @@ def load_model(choice: ModelChoice, target: str | None = None) -> EvaluationMode
     settings = choice.settings
     section = choice.section(target)
     model = models.make(section, settings.device)
-    keyimages = settings.keyimages
-    if "keyimages" not in settings.model_fields_set:
-        keyimages = models.key_images(section) or keyimages
+    keyimages = models.key_images_by(settings, section)
     settings = settings.model_copy(update={"model": section, "keyimages": keyimages})
     method: KeyImageMethod = plugins.build("keyimages", keyimages.name, keyimages.options)
     return EvaluationModel(settings, model, method)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plugins
-from ..config import AUTO, Section, Settings, merge, overrides, unnamed_parts
+from ..config import AUTO, Section, Settings, overrides, unnamed_parts
 from ..errors import IndexMismatch
 from ..features.embed import embedding_fingerprint
 from ..features.extract import require_pictures
@@ -64,11 +64,12 @@ class Components:
         That is what was set explicitly, else the library's own, else the default.
         """
         explicit, stored = self._explicit.get(key), self._stored.get(key)
-        if explicit is not None and stored is not None and _changes_options(key, explicit):
-            return Section(name=stored.name, **merge(stored.options, explicit.options))
-        if key == "keyimages" and explicit is None:
-            return self._key_image_section(stored)
-        return explicit or stored or _bound_sections(Settings())[key]
+        if explicit is not None and not _changes_options(key, explicit):
+            return explicit
+        present = self._key_image_section(stored) if key == "keyimages" else stored
+        if explicit is not None and present is not None:
+            return present.changed_by(explicit)
+        return explicit or present or _bound_sections(Settings())[key]
 
     def rerank_section(self) -> Section | None:
         """Return the re-ranking of every search: the library's own, with what was set explicitly changed; None where
@@ -291,11 +292,11 @@ def _changed_rerank(stored: Mapping[str, Any] | None, requested: Section | None)
 
 
 def _changes_options(key: str, explicit: Section) -> bool:
-    """Return whether a section that somebody set is about the library's own: it names none.
+    """Return whether a section that somebody set is about the one that a library has: it names none.
 
     The model `auto` may mean another one by now, but a library has its own; its index can become the one of `auto`.
     """
-    return explicit.name == AUTO and (key == "model" or bool(explicit.options))
+    return not explicit.is_named or (key == "model" and explicit.name == AUTO)
 
 
 def _explicit_sections(settings: Settings, model: Model | Section | None) -> dict[str, Section]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import config, plugins
-from ..config import AUTO, Section, merge
+from ..config import AUTO, CommonSettings, Section, contradictions, merge
 from ..encoders import curated, hub
 from ..errors import ModelNotFound, UsageError
 from ..protocols import (
@@ -54,6 +54,7 @@ __all__ = [
     "find",
     "get_option",
     "key_images",
+    "key_images_by",
     "local",
     "local_folder",
     "make",
@@ -132,7 +133,7 @@ def changed(named: Section, settings: Section) -> Section:
         UsageError: the settings name another model or checkpoint, or an option that this model has not.
     """
     present, requested = _without_auto(named), _without_auto(settings)
-    for key, value, other in _contradictions(present, requested):
+    for key, value, other in contradictions(present, requested):
         raise UsageError(
             f"{spelled(named)} means model.{key}={value}, and the settings say model.{key}={other}: give one of the two"
         )
@@ -234,6 +235,17 @@ def key_images(chosen: Section) -> Section | None:
     return Section(**keyimages) if keyimages else None
 
 
+def key_images_by(settings: CommonSettings, chosen: Section) -> Section:
+    """Return the key images that settings name; else those that a model was trained on, with the options that settings
+    give without a name; else the default."""
+    trained_on = key_images(chosen)
+    if trained_on is None:
+        return settings.keyimages
+    if "keyimages" not in settings.model_fields_set:
+        return trained_on
+    return settings.keyimages if settings.keyimages.is_named else trained_on.changed_by(settings.keyimages)
+
+
 def checkpoints(chosen: Section) -> Iterator[str]:
     """Yield the checkpoints that a model is loaded from: folders, or hub names; what the package carries is left out.
 
@@ -308,18 +320,6 @@ def variants(name: str) -> Mapping[str, Variant]:
 def _without_auto(chosen: Section) -> dict[str, Any]:
     """Return a section's options, with its name where it has one."""
     return chosen.options if chosen.name == AUTO else {"name": chosen.name, **chosen.options}
-
-
-def _contradictions(
-    present: Mapping[str, Any], requested: Mapping[str, Any], section: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    """Yield the dotted keys that two nested mappings give different values, with both values."""
-    for key in present.keys() & requested.keys():
-        value, other = present[key], requested[key]
-        if isinstance(value, Mapping) and isinstance(other, Mapping):
-            yield from _contradictions(value, other, f"{section}{key}.")
-        elif value != other:
-            yield f"{section}{key}", value, other
 
 
 def _with_checkpoint(name: str, checkpoint: str) -> Section:
