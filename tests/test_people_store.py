@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from people_files import face, faces, files_of, sighting
 
 from mmi_tvr import plugins
-from mmi_tvr.config import Section
+from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch, MmiTvrError, UsageError
 from mmi_tvr.library.people import Consent, PeopleStore, StoredPerson
 from mmi_tvr.library.people import database as people_database
+from mmi_tvr.library.people.bound_database import face_encoder
 from mmi_tvr.library.people.names import MAX_LENGTH, checked_name, same_name
 from mmi_tvr.library.people.recognition import recognise
 from mmi_tvr.people import KEYS_FILE, PEOPLE_FILE
@@ -167,6 +168,14 @@ def test_descriptors_of_another_encoder_are_refused(store: PeopleStore) -> None:
 
     with pytest.raises(IndexMismatch, match=r"described by fake .*--set faces\.name=fake.* people forget --all"):
         store.bind(Section(name="sface"), Other())  # type: ignore[arg-type]
+
+
+def test_options_without_a_name_are_about_the_encoder_that_is_bound(store: PeopleStore) -> None:
+    bound = Section(name="fake", smallest=7)
+    store.bind(bound, plugins.build("people.faces", "fake", bound.options))
+    assert face_encoder(store, Settings())[1] == bound
+    assert face_encoder(store, Settings(faces=Section(smallest=9)))[1] == Section(name="fake", smallest=9)
+    assert face_encoder(store, Settings(faces=Section(name="fake")))[1] == Section(name="fake")
 
 
 def test_another_process_sees_every_change_and_whole_states_alone(store: PeopleStore, tmp_path: Path) -> None:

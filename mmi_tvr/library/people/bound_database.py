@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+
 from ... import plugins
-from ...config import Section, Settings
+from ...config import Section, Settings, overrides
 from ...errors import IndexMismatch
 from ...protocols import FaceEncoder
 from ...utils.wording import library_option
@@ -44,22 +46,26 @@ class BoundDatabase(SealedDatabase):
             return
         name = stored["section"]["name"]
         former = f"{name} with other weights or options" if name == section.name else name
+        settings = " ".join(f"--set {shlex.quote(change)}" for change in overrides("faces", stored["section"]))
         raise IndexMismatch(
             f"{self.folder}: its faces were described by {former} ({stored['fingerprint']}), not by {section.name} "
-            f"({fingerprint}); go on with the former (--set faces.name={name}), or begin anew: "
+            f"({fingerprint}); go on with the former ({settings}), or begin anew: "
             f"mmi-tvr people forget --all {library_option(self.folder)}"
         )
 
 
 def face_encoder(store: BoundDatabase | None, settings: Settings) -> tuple[FaceEncoder, Section]:
-    """Return the face encoder of a library, and its settings: what `settings` say explicitly, else the one that the
-    library has, else the default.
+    """Return the face encoder of a library, and its settings: the one that `settings` name, else the one that the
+    library has, changed by options without a name, else the default.
 
     Raises IndexMismatch where the library's faces were described by another one.
     """
     section = settings.faces
-    if store is not None and "faces" not in settings.model_fields_set:
-        section = store.encoder_section() or section
+    stored = store.encoder_section() if store is not None else None
+    if stored is not None and "faces" not in settings.model_fields_set:
+        section = stored
+    elif stored is not None and not section.is_named:
+        section = stored.changed_by(section)
     encoder: FaceEncoder = plugins.build("people.faces", section.name, section.options)
     if store is not None:
         store.require_encoder(section, encoder)
