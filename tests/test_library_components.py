@@ -125,6 +125,14 @@ def test_one_setting_of_reranking_changes_alone(catalogue, components):
     assert components(rerank=named).rerank_section().options == {"answerer": server, "depth": 3}
 
 
+def test_options_of_reranking_without_a_name_are_about_the_way_that_is_remembered(catalogue, components):
+    components(FakeModel(), rerank=Section(name="visual", depth=3)).settle(rebuild=False)
+    expected = Section(name="visual", depth=4)
+    assert components(rerank=Section(depth=4)).rerank_section() == expected
+    assert components(rerank={"depth": 4}).rerank_section() == expected
+    assert components(rerank=Section(name="skeleton", depth=4)).rerank_section().name == "skeleton"
+
+
 # What is stored
 
 

@@ -203,6 +203,9 @@ def test_what_the_settings_leave_open_is_as_the_model_came() -> None:
     assert (
         rerank_section(config.Section(name="another"), model).options == {}
     )  # a model's options are of its own re-ranker
+    model.rerank_section = lambda: {"name": "visual", "depth": 3}
+    unnamed = config.load(None, ["rerank.depth=4"]).rerank
+    assert rerank_section(unnamed, model) == config.Section(name="visual", depth=4)
 
 
 def test_a_model_without_language_says_what_to_do(tmp_path: Path) -> None:

@@ -28,14 +28,14 @@ def rerank_section(requested: Section | None, model: Model) -> Section:
     default = Section(**carried) if carried else RERANK
     if requested is None:
         return default
-    if requested.name != default.name:
+    if _names_another(requested, default):
         return requested
-    merged = config.merge(default.model_dump(), requested.model_dump())
+    merged = config.merge(default.options, requested.options)
     for part, usual in DEFAULTS.items():
         carried_name = default.options.get(part, {}).get("name", usual)
         if requested.options.get(part, {}).get("name", carried_name) != carried_name:
             merged[part] = requested.options[part]
-    return Section(**merged)
+    return Section(name=default.name, **merged)
 
 
 def changed_section(stored: Section, requested: Section) -> Section:
@@ -43,13 +43,18 @@ def changed_section(stored: Section, requested: Section) -> Section:
 
     Decision: an answerer or a judge that is named comes with all its options, so that one can be left out again.
     """
-    if requested.name != stored.name:
+    if _names_another(requested, stored):
         return requested
-    merged = config.merge(stored.model_dump(), requested.model_dump())
+    merged = config.merge(stored.options, requested.options)
     for part in DEFAULTS.keys() & requested.options.keys():
         if "name" in requested.options[part]:
             merged[part] = requested.options[part]
-    return Section(**merged)
+    return Section(name=stored.name, **merged)
+
+
+def _names_another(requested: Section, present: Section) -> bool:
+    """Return whether another way of re-ranking is requested; options without a name are about the present one."""
+    return requested.is_named and requested.name != present.name
 
 
 def with_pools(section: Section, folder: Path | None) -> Section:
