@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 from fakes import FakeModel
@@ -9,6 +11,8 @@ from fakes import FakeModel
 from mmi_tvr import models, plugins
 from mmi_tvr.config import Section, Settings
 from mmi_tvr.errors import IndexMismatch
+from mmi_tvr.index._codes import CodeIndex
+from mmi_tvr.index.faiss import FaissIndex
 from mmi_tvr.library.catalogue import Catalogue
 from mmi_tvr.library.components import Components
 from mmi_tvr.types import Embeddings
@@ -204,6 +208,9 @@ def test_an_index_in_the_same_files_is_changed_in_place_by_a_writer_alone(catalo
         components(index=codes).open_index(create=False)
     for harmless in (FLAT, Section(ef_search=512), Section(name="faiss", graph_from=5)):
         components(index=harmless).open_index(create=False).close()  # how to search, not what is built
+    with closing(components(index=codes).open_index(create=True)) as unsettled:  # forgets files, say
+        assert isinstance(unsettled, FaissIndex)
+        assert not isinstance(unsettled, CodeIndex)
     components(FakeModel(), index=codes).settle(rebuild=False)
     assert catalogue.meta("settings")["index"] == codes.model_dump()
     assert catalogue.meta("vectors") == vectors

@@ -156,16 +156,18 @@ class Components:
     def open_index(self, create: bool) -> Index | None:
         """Return the open index of the present vectors; None before the first embedding.
 
-        A writer may `create` it where its folder was lost; a reader may not. IndexMismatch where settings want a graph
-        or codes looked into that the library has not.
+        A writer may `create` it where its folder was lost; it keeps what the library is bound to, whatever the settings
+        of a search are. IndexMismatch where a reader's settings want a graph or codes looked into that are not there.
         """
         meta = self.catalogue.all_meta()
         if meta.get("dim") is None:
             return None
         from .. import index
 
-        section = self.section("index")
-        if "index" in self._stored and not index.serves(self._stored["index"], section):
+        section, stored = self.section("index"), self._stored.get("index")
+        if stored is not None and create:
+            section = stored
+        elif stored is not None and not index.serves(stored, section):
             raise self._other_index()
         return index.open_index(
             section.name,
