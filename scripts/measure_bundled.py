@@ -105,7 +105,10 @@ def _listed() -> Iterator[tuple[str, Measurement]]:
     words = (*knowledge, "--output", "{run}/weights", "--weights", "0.05,0.3", "--only", "lambda_s")
     yield "weights", Measurement("docs/reranking.md", words)
     yield "facets", Measurement("docs/search.md", ("evaluate", "facets", _DATA, "--model", "mcsan-shapes"))
-    yield "exclusions", Measurement("docs/search.md", ("measure_exclusions.py",), limited=False)
+    for name, limited in (("exclusions", False), ("wordings", True), ("descriptions", True)):
+        words = (f"measure_{name}.py", "--model", "moving-shapes")
+        yield name, Measurement("docs/search.md", words, limited)
+        yield f"{name}-mean", Measurement("docs/search.md", (*words, "--mean"), limited)
 
 
 MEASUREMENTS: Mapping[str, Measurement] = dict(_listed())

@@ -19,7 +19,7 @@ import numpy as np
 from mmi_tvr import Encoder, config
 from mmi_tvr.cli._console import command, out, show_progress
 from mmi_tvr.experiments.moving_shapes_split import SplitFeatures, mean_searcher, split_features
-from mmi_tvr.experiments.recall_table import Trial, recall_table
+from mmi_tvr.experiments.recall_table import MeasuredRanks, recall_table
 from mmi_tvr.features.cache import sampling_fingerprint
 from mmi_tvr.index import open_index
 from mmi_tvr.library.catalogue import Catalogue
@@ -68,7 +68,7 @@ class Collection:
         }
         Descriptions(self.catalogue, maker).put(stored)
 
-    def search(self, queries: Sequence[str], weight: float | None) -> Trial:
+    def search(self, queries: Sequence[str], weight: float | None) -> MeasuredRanks:
         """Return ranks of the i-th video for the i-th query: 1, or 2 for all others. weight: of descriptions."""
         law = calibrate(self.model, Gallery.pack(self.embeddings), len(self.embeddings))
         descriptions = None if weight is None else Descriptions(self.catalogue, self.model.fingerprint())
@@ -78,7 +78,7 @@ class Collection:
         results = searcher.search_all(queries, _FIRST)
         first = [int(hit.path.name) for [hit] in results]
         ranks = np.where(np.array(first) == np.array(self.numbers), 1, 2)
-        return Trial(ranks, None if weight is None else ALONE)
+        return MeasuredRanks(ranks, None if weight is None else ALONE)
 
     def _entries(self, numbers: Iterable[int]) -> Mapping[int, VideoEntry]:
         segments = dict(zip(self.numbers, (one.segments for one in self.embeddings), strict=True))
@@ -114,7 +114,7 @@ def trials(
     texts: Sequence[str],
     queries: Sequence[str],
     weights: Sequence[float],
-) -> dict[str, Trial]:
+) -> dict[str, MeasuredRanks]:
     """Return the ranks by pictures alone, and with descriptions, by the title of a row.
 
     Args:

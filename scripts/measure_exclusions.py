@@ -24,6 +24,7 @@ from mmi_tvr.evaluation.metrics import average_precision
 from mmi_tvr.experiments.moving_shapes_split import SplitFeatures, mean_searcher, split_features
 from mmi_tvr.protocols import Model
 from mmi_tvr.queries import negation
+from mmi_tvr.scoring.exclusion import WEIGHT
 from mmi_tvr.scoring.relevance import calibrate
 from mmi_tvr.types import FloatArray, Labels, PartialQuery, Query
 from mmi_tvr.utils.chinese import has_chinese
@@ -106,6 +107,7 @@ WAYS: Mapping[str, tuple[Way, tuple[float, ...]]] = {
     "score less relevance": (less_relevance, (0.1, 0.2, 0.3, 0.5, 1)),
     "vector less vector": (less_vector, (0.25, 0.5, 0.75, 1)),
     "score less score": (less_score, (0.25, 0.5, 0.75, 1)),
+    f"score less {WEIGHT:g} of the score, as in a search": (less_score, (WEIGHT,)),
     "score less the whole score": (less_score, (1,)),
 }
 

@@ -17,7 +17,7 @@ import numpy as np
 from mmi_tvr import Encoder
 from mmi_tvr.cli._console import command, out, show_progress
 from mmi_tvr.experiments.moving_shapes_split import mean_searcher, split_features
-from mmi_tvr.experiments.recall_table import Trial, diagonal_ranks, recall_table
+from mmi_tvr.experiments.recall_table import MeasuredRanks, diagonal_ranks, recall_table
 from mmi_tvr.protocols import Model
 from mmi_tvr.queries.prepared import SHARE, averaged
 from mmi_tvr.scoring.similarity import Gallery
@@ -73,16 +73,16 @@ def reworded(captions: Sequence[Sequence[str]]) -> list[RewordedQueries]:
 
 def trials(
     model: Model, gallery: Gallery, sets: Sequence[RewordedQueries], shares: Sequence[float]
-) -> dict[str, Trial]:
+) -> dict[str, MeasuredRanks]:
     """Return the ranks of the videos of queries alone, and with their wordings at each share, by the title of a row."""
 
     def embed(texts: Sequence[str]) -> FloatArray:
         return np.asarray(model.embed_queries([Query(text) for text in texts]), np.float32)
 
-    def ranked(vectors: FloatArray, baseline: str | None = None) -> Trial:
-        return Trial(diagonal_ranks(gallery.score(vectors, model.scoring)), baseline)
+    def ranked(vectors: FloatArray, baseline: str | None = None) -> MeasuredRanks:
+        return MeasuredRanks(diagonal_ranks(gallery.score(vectors, model.scoring)), baseline)
 
-    results: dict[str, Trial] = {}
+    results: dict[str, MeasuredRanks] = {}
     for one in sets:
         vectors = embed(one.queries)  # (N, D)
         alone = f"{one.language} captions"

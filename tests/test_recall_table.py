@@ -11,13 +11,13 @@ from fakes import FakeModel
 from mmi_tvr import plugins
 from mmi_tvr.errors import UsageError
 from mmi_tvr.experiments.moving_shapes_split import mean_searcher, split_features
-from mmi_tvr.experiments.recall_table import Trial, diagonal_ranks, recall_table
+from mmi_tvr.experiments.recall_table import MeasuredRanks, diagonal_ranks, recall_table
 from mmi_tvr.utils.progress import Silent
 
 
 def test_trials_are_compared_with_their_baseline_where_they_were_measured() -> None:
-    alone = Trial(np.array([1, 2, 2, 2]))
-    better = Trial(np.array([1, 1, 1, 1]), "alone")
+    alone = MeasuredRanks(np.array([1, 2, 2, 2]))
+    better = MeasuredRanks(np.array([1, 1, 1, 1]), "alone")
     header, _, *rows = recall_table(
         {"alone": alone, "better": better, "tried": better}, {"alone": alone, "better": alone}
     )

@@ -13,12 +13,12 @@ from ..utils.tables import interval, markdown_table
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """A way to search.
+class MeasuredRanks:
+    """The ranks that a way to search gives.
 
     Args:
         ranks: (N,), 1-based, one query a video.
-        baseline: Name of the trial that it is compared with; None: with none.
+        baseline: Name of the way that it is compared with; None: with none.
     """
 
     ranks: IdArray
@@ -34,11 +34,11 @@ def diagonal_ranks(scores: FloatArray) -> IdArray:
     return ranks([np.asarray(scores)], [{row} for row in range(len(scores))], SCORE_TOLERANCE)
 
 
-def recall_table(validation: Mapping[str, Trial], test: Mapping[str, Trial]) -> list[str]:
-    """Return a Markdown table: R@1 of each trial with its 95 % interval, and the paired difference to its baseline.
+def recall_table(validation: Mapping[str, MeasuredRanks], test: Mapping[str, MeasuredRanks]) -> list[str]:
+    """Return a Markdown table: R@1 of each way with its 95 % interval, and the paired difference to its baseline.
 
     Args:
-        validation: All trials by name, in the order of the rows.
+        validation: All ways by name, in the order of the rows.
         test: Those that are also measured on test data.
     """
     splits = {"validation": validation, "test": test}
@@ -50,8 +50,8 @@ def recall_table(validation: Mapping[str, Trial], test: Mapping[str, Trial]) -> 
     )
 
 
-def _cells(name: str, trials: Mapping[str, Trial]) -> list[str]:
-    """Return R@1 of a trial and its difference, as cells; empty ones where it was not measured."""
+def _cells(name: str, trials: Mapping[str, MeasuredRanks]) -> list[str]:
+    """Return R@1 of a way and its difference, as cells; empty ones where it was not measured."""
     if name not in trials:
         return ["", ""]
     trial = trials[name]

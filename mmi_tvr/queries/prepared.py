@@ -16,7 +16,8 @@ from .memory import QueryMemory
 from .persons import parse
 
 # The share of the query itself in the vector of several wordings. Decision, on the validation split of moving shapes
-# (docs/search.md, "Other wordings"): what true wordings gain hardly depends on it, and what a wrong one costs does.
+# (docs/search.md has the numbers, scripts/measure_wordings.py makes them): what true wordings gain hardly depends on
+# it, and what a wrong one costs does.
 SHARE = 0.7
 
 
