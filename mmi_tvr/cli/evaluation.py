@@ -41,6 +41,8 @@ from ._evaluation_data import (
     require_generated,
 )
 from ._evaluation_options import (
+    AnswerRows,
+    AnswerRowsOption,
     CaptionsOption,
     CheckpointOption,
     ColumnOption,
@@ -234,13 +236,14 @@ def answers(
     checkpoint: CheckpointOption = None,
     download: DownloadOption = False,
     pools: PoolsOption = None,
+    by: AnswerRowsOption = AnswerRows.kind,
     settings: ConfigOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put every question of the pools that has a true answer to each video and to its caption, and count."""
     run_settings = settings_with_pools(config.load(settings, set_ or ()), pools)
-    _answers(target, split, limit, ModelChoice(model, checkpoint, download, run_settings), as_json)
+    _answers(target, split, limit, ModelChoice(model, checkpoint, download, run_settings), as_json, by)
 
 
 @group.command(name="facets")
@@ -371,13 +374,15 @@ def _contrast(target: str, kind: str, limit: int | None, choice: ModelChoice, as
     _print(document, text, system, as_json)
 
 
-def _answers(target: str, split: str, limit: int | None, choice: ModelChoice, as_json: bool) -> None:
+def _answers(
+    target: str, split: str, limit: int | None, choice: ModelChoice, as_json: bool, by: AnswerRows = AnswerRows.kind
+) -> None:
     """Measure how often questions are answered right, and print it."""
     require_generated(target, "true answers")
     with show_progress() as progress:
         dataset = load_generated(split, limit, progress)
         system = load_model(choice)
-        document, text = _reranking.answers(system.settings, dataset, system.model, system.method, progress)
+        document, text = _reranking.answers(system.settings, dataset, system.model, system.method, progress, by)
     _print(document, text, system, as_json)
 
 
