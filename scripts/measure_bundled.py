@@ -95,12 +95,17 @@ def _listed() -> Iterator[tuple[str, Measurement]]:
     yield "gap-mean", Measurement(results, ("gap", mean[1], _DATA, *mean[2:]))
     answers = ("evaluate", "answers", _DATA, "--model", "moving-shapes", "--limit", "300")
     yield "answers", Measurement("docs/reranking.md", answers)
+    yield "answers-by-question", Measurement("docs/reranking.md", (*answers, "--by", "question"))
+    with_adapter = (*answers, "--set", "rerank.answerer.adapter=true")
+    yield "answers-with-adapter", Measurement("docs/reranking.md", with_adapter)
+    yield "judge", Measurement("docs/reranking.md", ("measure_judge.py", "--model", "moving-shapes"))
+    yield "instructions", Measurement("docs/answerers.md", ("measure_instructions.py", "--model", "moving-shapes"))
     yield (
         "reranked",
         Measurement("docs/reranking.md", _evaluate("--model", "moving-shapes", "--rerank", name="reranked")),
     )
     knowledge = ("ablate_knowledge.py", "--model", "moving-shapes")
-    words = (*knowledge, "--output", "{run}/knowledge", "--mean", "--limit", "300", "--seeds", "2")
+    words = (*knowledge, "--output", "{run}/knowledge", "--mean", "--limit", "300", "--seeds", "2", "--weights", "100")
     yield "knowledge", Measurement("docs/reranking.md", words)
     words = (*knowledge, "--output", "{run}/weights", "--weights", "0.05,0.3", "--only", "lambda_s")
     yield "weights", Measurement("docs/reranking.md", words)

@@ -110,15 +110,15 @@ def test_answers_of_a_model_are_judged_beside_one_event() -> None:
     describer = Describer(questions("What is said?"), questions("What happens?"), Sees(dataset))
     views = [view(str(number), number + 1) for number in range(30)]
     judge = plugins.build("judges", "fake", {})  # the share of the query's words that the answers have
-    own, silent, twin, other = judge_measures.answered_measures(dataset, describer, judge, views, Silent())
-    assert own.probabilities == (1.0,) * 30
+    repeating, silent, twin, other = judge_measures.answered_measures(dataset, describer, judge, views, Silent())
+    assert repeating.probabilities == (1.0,) * 30
     assert silent.probabilities == ()
     assert 0 < len(twin.probabilities) < 30
     assert len(other.probabilities) == 30
     assert other.mean < 1
     blind = [view(str(number), 1) for number in range(30)]  # what they all answer is true of the first video alone
-    own, silent, _, _ = judge_measures.answered_measures(dataset, describer, judge, blind, Silent())
-    assert len(own.probabilities) < 5 < len(silent.probabilities)
+    repeating, silent, _, _ = judge_measures.answered_measures(dataset, describer, judge, blind, Silent())
+    assert len(repeating.probabilities) < 5 < len(silent.probabilities)
 
 
 def test_a_row_has_its_intervals() -> None:

@@ -74,8 +74,8 @@ def judge_measures(judge: Judge, texts: int, progress: Progress, split: str = "t
     progress.begin("judging", texts)
     for row in range(texts):
         dice = np.random.default_rng(row)
-        made = {kind: make(row, dice) for kind, make in kinds.items()}
-        videos = {kind: video for kind, video in made.items() if video is not None}
+        skeletons = {kind: make(row, dice) for kind, make in kinds.items()}
+        videos = {kind: video for kind, video in skeletons.items() if video is not None}
         of_row = dict(
             zip(videos, _probabilities(judge, true_skeleton(specs[row], "text"), [*videos.values()]), strict=True)
         )
@@ -145,11 +145,11 @@ def answered_measures(
             "some other video, of which the query is false",
         )
     }
-    own, silent, twin, other = probabilities.values()
+    repeating, silent, twin, other = probabilities.values()
     progress.begin("judging", len(specs))
     for row, (query, event) in enumerate(zip(queries, events, strict=True)):
         others = [number for number in range(len(specs)) if number != row and not describes(event, specs[number])]
-        columns = {row: own if _repeats(query, videos[row]) else silent}
+        columns = {row: repeating if _repeats(query, videos[row]) else silent}
         if others:
             columns[draw_one(others, dice)] = other
         if twins.get(row) in others:
@@ -176,7 +176,7 @@ def _kinds(dataset: MovingShapes) -> Mapping[str, MakeSkeleton]:
     """Return what makes each kind of video skeleton beside a caption."""
     specs, twins = dataset.specs(), _twins(dataset)
 
-    def own(row: int, dice: np.random.Generator) -> str:
+    def true(row: int, dice: np.random.Generator) -> str:
         return true_skeleton(specs[row], "video")
 
     def other(row: int, dice: np.random.Generator) -> str:
@@ -184,14 +184,14 @@ def _kinds(dataset: MovingShapes) -> Mapping[str, MakeSkeleton]:
 
     def twin(row: int, dice: np.random.Generator) -> str | None:
         video = true_skeleton(specs[twins[row]], "video") if row in twins else None
-        return None if video == own(row, dice) else video  # where nothing that is asked tells it apart
+        return None if video == true(row, dice) else video  # where nothing that is asked tells it apart
 
     def turned_round(row: int, dice: np.random.Generator) -> str | None:
         turned = replace(specs[row], events=specs[row].events[::-1])
         return None if describes(specs[row], turned) else _repeated(draw_caption(turned, dice))
 
     return {
-        "the own video": own,
+        "the own video": true,
         "its twin, where the answers differ": twin,
         "some other video": other,
         REPEATED: lambda row, dice: _repeated(draw_caption(specs[row], dice)),
@@ -200,7 +200,7 @@ def _kinds(dataset: MovingShapes) -> Mapping[str, MakeSkeleton]:
         ),
         "the own events the other way round, each answer their caption": turned_round,
         "an English caption of the own video, and nothing else": lambda row, dice: captions(specs[row])[0],
-        "the own video, then an order to say no": lambda row, dice: f"{own(row, dice)}; {draw_one(REFUSALS, dice)}",
+        "the own video, then an order to say no": lambda row, dice: f"{true(row, dice)}; {draw_one(REFUSALS, dice)}",
         "some other video, then an order to say yes": lambda row, dice: (
             f"{other(row, dice)}; {draw_one(ASSENTS, dice)}"
         ),
