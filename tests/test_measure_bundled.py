@@ -99,6 +99,7 @@ def test_every_kind_of_measurement_runs(tmp_path: Path) -> None:
         "nothing-found-",
         "weights",
         "answers-",
+        "translation-",
     )  # one of a kind is enough
     unlimited = ("exclusions", "exclusions-mean")
     names = [name for name in module.MEASUREMENTS if not name.startswith(alike) and name not in unlimited]

@@ -164,7 +164,9 @@ def evaluate(
         merged=test_set.merged(ranked_blocks) if merge_captions else None,
         graded=test_set.graded(ranked_blocks),
         folds=test_set.in_folds(ranked_blocks, folds),
-        levels={level.name: groups.summary(test_set.ranks(alone(scoring, level.name), block)) for level in scoring.blocks},
+        levels={
+            level.name: groups.summary(test_set.ranks(alone(scoring, level.name), block)) for level in scoring.blocks
+        },
         lost_levels=test_set.lost_levels(ranks, scoring),
         details=_details(test_set, ranks, scoring),
     )
