@@ -111,7 +111,7 @@ def _listed() -> Iterator[tuple[str, Measurement]]:
     words = (*knowledge, "--output", "{run}/weights", "--weights", "0.05,0.3", "--only", "lambda_s")
     yield "weights", Measurement("docs/reranking.md", words)
     yield "levels", Measurement(results, ("measure_levels.py",))
-    yield "moments-closer", Measurement(results, ("measure_moments.py", "--limit", "150"))
+    yield "closer-look", Measurement(results, ("measure_moments.py",))
     for name, words in _translations():
         yield f"translation{name}", Measurement("docs/scale.md", ("measure_translation.py", *words))
     yield "facets", Measurement("docs/search.md", ("evaluate", "facets", _DATA, "--model", "mcsan-shapes"))
