@@ -16,19 +16,17 @@ import numpy as np
 
 from mmi_tvr import config, plugins
 from mmi_tvr.cli._console import command, out, show_progress
-from mmi_tvr.cli._evaluation_data import EvaluationModel, ModelChoice, load_generated, load_model
-from mmi_tvr.datasets.moving_shapes import MovingShapes
+from mmi_tvr.cli._evaluation_data import EvaluationModel, ModelChoice, load_model
 from mmi_tvr.errors import MediaError
 from mmi_tvr.evaluation.bootstrap import mean_with_ends, numbered_groups
 from mmi_tvr.evaluation.moments import MEAN_IOU, NAMES, moment_metrics, span_outcomes
-from mmi_tvr.features.cache import FeatureCache, Source
+from mmi_tvr.experiments.moving_shapes_split import SplitFeatures, split_features
+from mmi_tvr.features.cache import Source
 from mmi_tvr.features.extract import extract
-from mmi_tvr.features.lazy import stored_features
-from mmi_tvr.protocols import LocatingModel
+from mmi_tvr.protocols import LocatingModel, Model
 from mmi_tvr.scoring.blocks import similarities
 from mmi_tvr.scoring.moments import locate, locate_by_pictures
 from mmi_tvr.types import DescribedMoment, Embeddings, Features, FloatArray, Query, Span, Video
-from mmi_tvr.utils import array_cache
 from mmi_tvr.utils.progress import Progress
 from mmi_tvr.utils.tables import interval, markdown_table
 
@@ -74,25 +72,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = _arguments(arguments)
     system = load_model(ModelChoice(args.model, None, False, config.load()))
     with show_progress() as progress:
-        events = described_events(system, load_generated(args.split, args.limit, progress), progress)
+        videos = split_features(args.split, system.model, system.method, progress, limit=args.limit, captions=1)
+        events = described_events(videos, system.model)
         outcomes = {title: events.outcomes(spans) for title, spans in located(system, events, progress).items()}
     out.print("\n".join([*table(events, outcomes), "", *table_of_kinds(events, outcomes)]), markup=False)
 
 
-def described_events(system: EvaluationModel, dataset: MovingShapes, progress: Progress) -> Events:
-    """Return the events of a data set that are described alone, each in one sentence."""
-    samples, specs = dataset.samples(), dataset.specs()
-    videos = [sample.video for sample in samples]
-    progress.begin("features", len(videos))
-    cache = FeatureCache(array_cache.folder() / "features")
-    features = stored_features(videos, system.model, system.method, cache, progress.advance)
-    embeddings = system.model.embed_videos(features[:])
-    described = dataset.moments()["events"]
+def described_events(split: SplitFeatures, model: Model) -> Events:
+    """Return the events of a split that are described alone, in one sentence each."""
+    features, specs = split.features[:], split.dataset.specs()
+    embeddings = model.embed_videos(features)
+    described = split.dataset.moments()["events"]
     return Events(
         list(described),
         [specs[number].events[event].action for number, event in described.places],
-        np.asarray(system.model.embed_queries([Query(moment.text) for moment in described]), np.float32),
-        [videos[moment.sample] for moment in described],
+        np.asarray(model.embed_queries([Query(moment.text) for moment in described]), np.float32),
+        [split.samples[moment.sample].video for moment in described],
         [features[moment.sample] for moment in described],
         [embeddings[moment.sample] for moment in described],
     )

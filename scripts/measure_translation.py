@@ -15,22 +15,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmi_tvr import config, models, plugins
+from mmi_tvr import config, models
 from mmi_tvr.cli._console import command, out, show_progress
 from mmi_tvr.cli._evaluation_data import EvaluationModel, ModelChoice, load_model
-from mmi_tvr.errors import MediaError, UsageError
+from mmi_tvr.errors import UsageError
 from mmi_tvr.evaluation import metrics
 from mmi_tvr.evaluation.metrics import SCORE_TOLERANCE, Metrics
+from mmi_tvr.experiments.moving_shapes_split import split_features
 from mmi_tvr.scoring import vector_map
 from mmi_tvr.scoring.similarity import Gallery
 from mmi_tvr.scoring.vector_map import of_unit_blocks, video_inputs
-from mmi_tvr.types import Embeddings, FloatArray, IdArray, Query, Scoring, Video
+from mmi_tvr.types import Embeddings, FloatArray, IdArray, Query, Scoring
 from mmi_tvr.utils.progress import Progress
 from mmi_tvr.utils.tables import interval, markdown_table
 
 SIZES = (50, 100, 200, 400, 1000)
 EMBEDDED = (0.1, 0.5, 0.9)  # shares of a library whose true vectors are there
-_DATA, _CAPTIONS = "moving_shapes", 3
+_CAPTIONS = 3  # of each video
 _LEARNING = 0.6  # of the validation split, where that is the library, too
 _FEWEST = 10  # videos, of which enough are left to learn from
 _BEST = 10
@@ -64,9 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = _arguments(arguments)
     systems = load_models(args.old, args.new)
     with show_progress() as progress:
-        videos, captions = data(args.split, args.limit, progress)
         old, new = (
-            vectors(name, system, videos, captions, progress)
+            vectors(name, system, args.split, args.limit, progress)
             for name, system in zip((args.old, args.new), systems, strict=True)
         )
     sizes = sorted({min(size, len(old.learning)) for size in args.sizes})
@@ -88,36 +88,28 @@ def load_models(old: str, new: str) -> list[EvaluationModel]:
     return systems
 
 
-def data(split: str, limit: int | None, progress: Progress) -> tuple[tuple[list[Video], list[Video]], list[str]]:
-    """Return the videos to learn from, those of the library, and the captions of these, three of each.
+def vectors(name: str, system: EvaluationModel, split: str, limit: int | None, progress: Progress) -> ModelVectors:
+    """Return what a model makes of moving shapes.
 
-    limit: only the first so many videos of a split.
+    Args:
+        name: Of the model.
+        system: The model and its key images.
+        split: val or test, of which the library is.
+        limit: Only the first so many videos of each split; None: all.
+        progress: Follows the work.
     """
-    samples = {}
-    for name in dict.fromkeys(("val", split)):
-        dataset = plugins.build("datasets", _DATA, {"split": name, "captions": _CAPTIONS, "count": limit})
-        progress.begin(f"videos of {name}", len(dataset.pending()))
-        dataset.generate(advance=progress.advance)
-        samples[name] = list(dataset.samples())
-    learning, library = samples["val"], samples[split]
+    parts = {
+        part: split_features(part, system.model, system.method, progress, limit=limit, captions=_CAPTIONS)
+        for part in dict.fromkeys(("val", split))
+    }
+    learning, library = (system.model.embed_videos(parts[part].features[:]) for part in ("val", split))
+    samples = list(parts[split].samples)
     if split == "val":
-        cut = round(_LEARNING * len(library))
-        learning, library = library[:cut], library[cut:]
-    captions = [caption for sample in library for caption in sample.captions]
-    return ([sample.video for sample in learning], [sample.video for sample in library]), captions
-
-
-def vectors(
-    name: str,
-    system: EvaluationModel,
-    videos: tuple[Sequence[Video], Sequence[Video]],
-    captions: Sequence[str],
-    progress: Progress,
-) -> ModelVectors:
-    """Return what a model makes of videos and captions (`data`)."""
-    learning, library = (_readable(system.embed(of_part, progress)) for of_part in videos)
-    queries = np.asarray(system.model.embed_queries([Query(caption) for caption in captions]), np.float32)
-    return ModelVectors(name, system.model.scoring, learning, library, queries)
+        cut = round(_LEARNING * len(samples))
+        learning, library, samples = learning[:cut], library[cut:], samples[cut:]
+    queries = [Query(caption) for sample in samples for caption in sample.captions]
+    captions = np.asarray(system.model.embed_queries(queries), np.float32)
+    return ModelVectors(name, system.model.scoring, learning, library, captions)
 
 
 def table_of_sizes(old: ModelVectors, new: ModelVectors, sizes: Sequence[int]) -> list[str]:
@@ -261,13 +253,6 @@ def _rows(videos: Sequence[Embeddings]) -> FloatArray:
 
 def _recall(of_captions: Metrics) -> str:
     return interval(of_captions.r1, *of_captions.ci95["R@1"])
-
-
-def _readable(results: Sequence[Embeddings | MediaError]) -> list[Embeddings]:
-    for result in results:
-        if isinstance(result, MediaError):
-            raise result
-    return [result for result in results if not isinstance(result, MediaError)]
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

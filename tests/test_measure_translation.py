@@ -7,11 +7,13 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from fakes import FakeModel
 from test_blocks import MCSAN, stored, unit
 from test_query_scripts import script
 
+from mmi_tvr import plugins
 from mmi_tvr.errors import UsageError
-from mmi_tvr.types import Block, Embeddings, Scoring
+from mmi_tvr.types import Block, Embeddings, Query, Scoring
 from mmi_tvr.utils.progress import Silent
 
 WIDTH, LEARNING, LIBRARY = 8, 40, 20
@@ -88,12 +90,16 @@ def test_common_counts_those_of_the_ten_best(measure: ModuleType) -> None:
 
 
 def test_validation_videos_are_learned_from_or_searched(measure: ModuleType) -> None:
-    (learning, library), captions = measure.data("val", 10, Silent())
-    assert (len(learning), len(library), len(captions)) == (6, 4, 12)
-    assert not {video.path for video in learning} & {video.path for video in library}
-    (of_val, of_test), _ = measure.data("test", 10, Silent())
-    assert [video.path for video in of_val] == [video.path for video in [*learning, *library]]
-    assert {video.path.name[:4] for video in of_test} == {"test"}
+    model, method = FakeModel(), plugins.build("keyimages", "uniform", {"count": 2})
+    system = SimpleNamespace(model=model, method=method)
+    val, test = (measure.vectors("fake", system, split, 10, Silent()) for split in ("val", "test"))
+    assert [len(side) for side in (val.learning, val.library, val.captions)] == [6, 4, 12]
+    assert [len(side) for side in (test.learning, test.library, test.captions)] == [10, 10, 30]
+    for number, video in enumerate([*val.learning, *val.library]):
+        np.testing.assert_array_equal(video.video, test.learning[number].video)
+    dataset = plugins.build("datasets", "moving_shapes", {"split": "val", "captions": 3, "count": 10})
+    [of_first] = model.embed_queries([Query(dataset.samples()[6].captions[0])])
+    np.testing.assert_array_equal(val.captions[0], of_first)  # that of the first video of the library
 
 
 def test_a_model_that_names_no_key_images_takes_those_of_the_other(
