@@ -12,11 +12,10 @@ from mmi_tvr import config, models, plugins
 from mmi_tvr.cli._console import command, show_progress
 from mmi_tvr.errors import UsageError
 from mmi_tvr.experiments import question_ablation
-from mmi_tvr.protocols import KeyImageMethod
-from mmi_tvr.utils import array_cache
+from mmi_tvr.experiments.moving_shapes_split import mean_searcher, split_features
+from mmi_tvr.protocols import KeyImageMethod, Model
 
 if TYPE_CHECKING:
-    from mmi_tvr.models.mmi import Mmi
     from mmi_tvr.rerank.skeleton import Options
 
 
@@ -78,43 +77,30 @@ def _run(
 
 def _shared_inputs(
     args: argparse.Namespace,
-    model: Mmi,
+    model: Model,
     method: KeyImageMethod,
     options: Options,
     device: str,
     progress: show_progress,
 ) -> question_ablation.SharedInputs:
     """Return what all rows have in common: a search, a describer and a judge, and the videos with their features."""
-    from mmi_tvr.features.cache import FeatureCache, sampling_fingerprint
-    from mmi_tvr.features.lazy import stored_features
-    from mmi_tvr.models import clip4clip
+    from mmi_tvr.features.cache import sampling_fingerprint
     from mmi_tvr.rerank import skeleton
     from mmi_tvr.skeletons import dataset as skeleton_dataset
     from mmi_tvr.skeletons.store import SKELETONS_FILE, SkeletonStore
     from mmi_tvr.types import Query
 
-    dataset = plugins.build("datasets", "moving_shapes", {"split": args.split, "captions": 1, "count": args.limit})
-    progress.begin("rendering", len(dataset.pending()))
-    dataset.generate(advance=progress.advance)
-    samples = dataset.samples()
-    progress.begin("features", len(samples))
-    features = stored_features(
-        [sample.video for sample in samples],
-        model,
-        method,
-        FeatureCache(array_cache.folder() / "features"),
-        progress.advance,
-    )
+    split = split_features(args.split, model, method, progress, limit=args.limit, captions=1)
     args.output.mkdir(parents=True, exist_ok=True)
     store = SkeletonStore(args.output / SKELETONS_FILE)
     ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=device)
-    searcher = clip4clip.Clip4Clip(clip4clip.Options(checkpoint=""), model.towers) if args.mean else model
+    searcher = mean_searcher(model) if args.mean else model
     return question_ablation.SharedInputs(
         model=searcher,
-        samples=samples,
-        embeddings=searcher.embed_videos(features[:]),
-        queries=np.asarray(searcher.embed_queries([Query(sample.captions[0]) for sample in samples])),
-        views=skeleton_dataset.video_views(samples, features, sampling_fingerprint(model, method)),
+        samples=split.samples,
+        embeddings=searcher.embed_videos(split.features[:]),
+        queries=np.asarray(searcher.embed_queries([Query(sample.captions[0]) for sample in split.samples])),
+        views=skeleton_dataset.video_views(split.samples, split.features, sampling_fingerprint(model, method)),
         answerer=ranker.describer.answerer,
         judge=ranker.judge,
         options=options,

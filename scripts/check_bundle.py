@@ -20,7 +20,7 @@ from mmi_tvr.datasets.moving_shapes import contrast_accuracy
 from mmi_tvr.evaluation.evaluate import evaluate_model, pair_scores
 from mmi_tvr.experiments.pretrain import acceptance
 from mmi_tvr.experiments.pretrain.bundle import package_megabytes
-from mmi_tvr.experiments.pretrain.judge_bundle import REPEATED, judge_measures
+from mmi_tvr.experiments.pretrain.judge_measures import REPEATED, judge_measures
 from mmi_tvr.judges.llava import LlavaJudge
 from mmi_tvr.models import mmi
 from mmi_tvr.utils.progress import Progress

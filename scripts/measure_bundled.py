@@ -30,6 +30,7 @@ SUMMARY = "measurements.md"
 _MODELS = ("moving-shapes", "lat-shapes", "mcsan-shapes")
 _SECONDS = 120.0  # of a measurement, for the time that is left until the first are timed
 _KEY_IMAGES = "keyimages={name: disparity, fps: 4, min_length: 0.5, floor: 0.001, count: 12}"  # those of the models
+_MEAN = "clip4clip:moving-shapes/base/clip"
 _DATA = "moving_shapes"
 _SCRIPT = ".py"
 
@@ -66,7 +67,7 @@ def _evaluate(*words: str, name: str | None = None) -> tuple[str, ...]:
 def _listed() -> Iterator[tuple[str, Measurement]]:
     """Yield the measurements by name, in an order in which each finds what it compares."""
     results = "docs/results.md"
-    mean = ("--model", "clip4clip:moving-shapes/base/clip", "--set", _KEY_IMAGES)
+    mean = ("--model", _MEAN, "--set", _KEY_IMAGES)
     yield "mean", Measurement(results, _evaluate(*mean, name="mean"))
     with_moments = _evaluate("--model", "moving-shapes", "--moments", name="moving-shapes")
     yield "moving-shapes", Measurement(f"README.md, {results}", with_moments)
@@ -95,17 +96,37 @@ def _listed() -> Iterator[tuple[str, Measurement]]:
     yield "gap-mean", Measurement(results, ("gap", mean[1], _DATA, *mean[2:]))
     answers = ("evaluate", "answers", _DATA, "--model", "moving-shapes", "--limit", "300")
     yield "answers", Measurement("docs/reranking.md", answers)
+    yield "answers-by-question", Measurement("docs/reranking.md", (*answers, "--by", "question"))
+    with_adapter = (*answers, "--set", "rerank.answerer.adapter=true")
+    yield "answers-with-adapter", Measurement("docs/reranking.md", with_adapter)
+    yield "judge", Measurement("docs/reranking.md", ("measure_judge.py", "--model", "moving-shapes"))
+    yield "instructions", Measurement("docs/answerers.md", ("measure_instructions.py", "--model", "moving-shapes"))
     yield (
         "reranked",
         Measurement("docs/reranking.md", _evaluate("--model", "moving-shapes", "--rerank", name="reranked")),
     )
     knowledge = ("ablate_knowledge.py", "--model", "moving-shapes")
-    words = (*knowledge, "--output", "{run}/knowledge", "--mean", "--limit", "300", "--seeds", "2")
+    words = (*knowledge, "--output", "{run}/knowledge", "--mean", "--limit", "300", "--seeds", "2", "--weights", "100")
     yield "knowledge", Measurement("docs/reranking.md", words)
     words = (*knowledge, "--output", "{run}/weights", "--weights", "0.05,0.3", "--only", "lambda_s")
     yield "weights", Measurement("docs/reranking.md", words)
+    yield "levels", Measurement(results, ("measure_levels.py",))
+    yield "closer-look", Measurement(results, ("measure_moments.py",))
+    for name, words in _translations():
+        yield f"translation{name}", Measurement("docs/scale.md", ("measure_translation.py", *words))
     yield "facets", Measurement("docs/search.md", ("evaluate", "facets", _DATA, "--model", "mcsan-shapes"))
-    yield "exclusions", Measurement("docs/search.md", ("measure_exclusions.py",), limited=False)
+    for name, limited in (("exclusions", False), ("wordings", True), ("descriptions", True)):
+        words = (f"measure_{name}.py", "--model", "moving-shapes")
+        yield name, Measurement("docs/search.md", words, limited)
+        yield f"{name}-mean", Measurement("docs/search.md", (*words, "--mean"), limited)
+
+
+def _translations() -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield what is measured of translated vectors: the end of the measurement's name, and its options."""
+    yield "", ("--ways",)
+    yield "-floor", ("--split", "val", "--sizes", "100", "150", "200", "600")
+    yield "-back", ("--old", "moving-shapes", "--new", _MEAN, "--sizes", "100")
+    yield "-refused", ("--old", "label_bridge", "--sizes", "150")
 
 
 MEASUREMENTS: Mapping[str, Measurement] = dict(_listed())

@@ -74,6 +74,20 @@ def test_answers_are_counted_by_kind() -> None:
     lines = answer_accuracy.accuracy_table({"text": accuracies}).splitlines()
     assert lines[-1].startswith("all")
     assert f"of {accuracies['order'].n}" in next(line for line in lines if line.startswith("order"))
+    by_question = answer_accuracy.answer_accuracy(
+        one,
+        known,
+        VIDEOS,
+        lambda question, number: AnswerRequest(question, text=str(number)),
+        lambda question, number: truth(question, "text")(one.specs[number], True),
+        group=lambda question: question.text,
+    )
+    assert {text: accuracy.percent for text, accuracy in by_question.items()} == {
+        **{question.text: 100.0 for question in known},
+        one.wrong: 0.0,
+        one.dead: 0.0,
+        "all": accuracies["all"].percent,
+    }
 
 
 def test_unknown_truths_are_said() -> None:
@@ -126,10 +140,12 @@ def test_views_of_a_data_set_are_read_at_use(tmp_path: Path) -> None:
     assert len(dataset.video_views(samples, Stored(), "sampling")) == 3  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("option", ["--answers", "--rerank"])
+@pytest.mark.parametrize("option", ["--answers", "--rerank", "--by"])
 def test_the_command(option: str, tmp_path: Path) -> None:
     """With answers that are the text itself, or the number of key images: some p, and no answer right."""
     words = ["evaluate", "moving_shapes", "--model", "moving-shapes", "--limit", "6", option, "--json"]
+    if option == "--by":
+        words = ["evaluate", "answers", "moving_shapes", *words[2:-2], "--by", "question", "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "mmi_tvr.cli", *words, "--set", "rerank.answerer.name=fake"],
         cwd=tmp_path,
@@ -145,6 +161,10 @@ def test_the_command(option: str, tmp_path: Path) -> None:
         assert document["videos"] == 6
         assert document["answers"]["video"]["order"]["n"] > 6
         assert set(document["answers"]["text"]["all"]) == {"n", "accuracy", "ci95", "failed"}
+    elif option == "--by":
+        by_question = document["answers"]["video"]
+        assert by_question["v13 What does the background look like?"]["n"] == 6
+        assert by_question["all"]["n"] == 6 * (len(by_question) - 1)
     else:
         assert set(document["rerank"]["gains"]) == {"t2v", "v2t"}
         assert document["rerank"]["searched"]["t2v"]["R@1"] >= 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..utils import array_cache, environment
 from ..utils.progress import Progress
 from ..utils.wording import counted
 from ._console import chosen_model, say
+from ._pools import settings_with_pools
 from .data import benchmark_name, benchmark_options
 
 GENERATED = "moving_shapes"
@@ -110,6 +111,10 @@ class ModelChoice:
         if not download:
             choice.section(target)
         return choice
+
+    def with_pools(self, folder: Path | None) -> ModelChoice:
+        """Return the choice with the question pools of --pools in its settings (`settings_with_pools`)."""
+        return replace(self, settings=settings_with_pools(self.settings, folder))
 
     def section(self, target: str | None) -> Section:
         """Return the settings section of the model; of the one that goes with a data set, where nothing names another.

@@ -18,6 +18,13 @@ class Normalisation(str, Enum):
     query_bank = "query-bank"
 
 
+class AnswerRows(str, Enum):
+    """What answers are counted by."""
+
+    kind = "kind"
+    question = "question"
+
+
 TargetArgument = Annotated[
     str, typer.Argument(metavar="DIR|NAME", help="folder of videos with captions; moving_shapes; or a benchmark")
 ]
@@ -39,6 +46,7 @@ TransductiveOption = Annotated[
 RerankOption = Annotated[
     bool, typer.Option("--rerank/--no-rerank", help="re-rank the best by the joint score, and say what that adds")
 ]
+AnswerRowsOption = Annotated[AnswerRows, typer.Option(help="a row for each kind of question, or for each question")]
 MergeCaptionsOption = Annotated[
     bool, typer.Option("--merge-captions", help="besides: equal captions are one query with several right videos")
 ]

@@ -19,10 +19,11 @@ from ..skeletons.skeletons import VideoView
 from ..types import AnswerRequest, FloatArray, Sample
 from ..utils import array_cache
 from ..utils.progress import Progress
+from ._evaluation_options import AnswerRows
 
 if TYPE_CHECKING:
     from ..questions.answer_accuracy import AnswerAccuracy
-    from ..questions.pool import About
+    from ..questions.pool import About, PoolQuestion
     from ..rerank.skeleton import SkeletonReranker
     from ..rerank.visual import VisualReranker
 
@@ -35,6 +36,16 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress
 
     Raises as the `build` of its method does, and UsageError where that is neither skeleton nor visual.
     """
+    ranker = build_ranker(settings, model)
+
+    def rerank(blocks: DirectionBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> DirectionBlocks:
+        return _reranked(ranker, blocks, captions, video_views(samples, model, method, progress), progress)
+
+    return rerank
+
+
+def build_ranker(settings: Settings, model: Model) -> SkeletonReranker | VisualReranker:
+    """Return who re-ranks a test set; raises as `reranking` does."""
     from ..rerank import rerank_section
     from ..skeletons.store import SKELETONS_FILE, SkeletonStore
 
@@ -46,11 +57,7 @@ def reranking(settings: Settings, model: Model, method: KeyImageMethod, progress
     ranker: SkeletonReranker | VisualReranker = plugins.build(
         "rerank", section.name, options, model=model, views=lambda numbers: {}, store=store, device=settings.device
     )
-
-    def rerank(blocks: DirectionBlocks, captions: Sequence[str], samples: Sequence[Sample]) -> DirectionBlocks:
-        return _reranked(ranker, blocks, captions, _views(samples, model, method, progress), progress)
-
-    return rerank
+    return ranker
 
 
 def _reranked(
@@ -94,7 +101,12 @@ def _reranked(
 
 
 def answers(
-    settings: Settings, dataset: Any, model: Model, method: KeyImageMethod, progress: Progress
+    settings: Settings,
+    dataset: Any,
+    model: Model,
+    method: KeyImageMethod,
+    progress: Progress,
+    by: AnswerRows = AnswerRows.kind,
 ) -> tuple[dict[str, Any], str]:
     """Ask every question of both pools whose true answer is known, of every video and of its first caption.
 
@@ -104,6 +116,7 @@ def answers(
         model: makes the features of the key images.
         method: chooses the key images.
         progress: one stage for features, one for each pool.
+        by: what the answers are counted by.
 
     Returns:
         The document and the table.
@@ -115,10 +128,10 @@ def answers(
     answerer = plugins.build(
         "answerers", options.answerer.name, options.answerer.options, device=settings.device, model=model
     )
-    views = _views(dataset.samples(), model, method, progress)
+    views = video_views(dataset.samples(), model, method, progress)
     pools: dict[About, str] = {"text": options.text, "video": options.video}
     accuracies: dict[str, dict[str, AnswerAccuracy]] = {
-        about: _pool_accuracy(about, file, answerer, dataset, views, progress) for about, file in pools.items()
+        about: _pool_accuracy(about, file, answerer, dataset, views, progress, by) for about, file in pools.items()
     }
     document = {
         "answerer": answerer.name,
@@ -131,7 +144,13 @@ def answers(
 
 
 def _pool_accuracy(
-    about: About, file: str, answerer: Answerer, dataset: Any, views: Sequence[VideoView], progress: Progress
+    about: About,
+    file: str,
+    answerer: Answerer,
+    dataset: Any,
+    views: Sequence[VideoView],
+    progress: Progress,
+    by: AnswerRows,
 ) -> dict[str, AnswerAccuracy]:
     """Ask the questions of one pool whose true answer is known, of every video or of its first caption.
 
@@ -142,6 +161,7 @@ def _pool_accuracy(
         dataset: as `answers` takes it.
         views: its videos.
         progress: one stage.
+        by: as `answers` takes it.
     """
     from ..datasets.moving_shapes import answerable, truth
     from ..questions import pool
@@ -157,13 +177,16 @@ def _pool_accuracy(
     def true_answer(question: str, number: int) -> str | None:
         return truth(question, about)(specs[number], about == "text")
 
+    def group(question: PoolQuestion) -> str:
+        return question.kind if by is AnswerRows.kind else f"{question.id} {question.text}"
+
     with_truth = set(answerable(about))
     questions = [question for question in pool.load(file, about).enabled if question.text in with_truth]
     progress.begin(f"answers, {about}", len(samples))
-    return answer_accuracy(answerer, questions, len(samples), request, true_answer, progress.advance)
+    return answer_accuracy(answerer, questions, len(samples), request, true_answer, progress.advance, group)
 
 
-def _views(samples: Sequence[Sample], model: Model, method: KeyImageMethod, progress: Progress) -> list[VideoView]:
+def video_views(samples: Sequence[Sample], model: Model, method: KeyImageMethod, progress: Progress) -> list[VideoView]:
     """Return the videos of a data set with their features, which are made where the cache has none."""
     from ..skeletons import dataset as skeleton_dataset
 

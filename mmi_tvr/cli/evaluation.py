@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +40,8 @@ from ._evaluation_data import (
     require_generated,
 )
 from ._evaluation_options import (
+    AnswerRows,
+    AnswerRowsOption,
     CaptionsOption,
     CheckpointOption,
     ColumnOption,
@@ -59,7 +60,7 @@ from ._evaluation_options import (
     TrecOption,
 )
 from ._evaluation_output import Outputs, ReportFolder
-from ._pools import PoolsOption, settings_with_pools
+from ._pools import PoolsOption
 from ._query_evaluation import PersonCue
 from ._retrieval_evaluation import Measurements, caption_report, query_report
 from .data import AnnotationsOption, DataOption, RootOption
@@ -136,7 +137,7 @@ def retrieval(
     """
     model_choice = ModelChoice.of_command(target, model, checkpoint, download, settings, set_)
     if rerank or with_answers:
-        model_choice = replace(model_choice, settings=settings_with_pools(model_choice.settings, pools))
+        model_choice = model_choice.with_pools(pools)
     if with_answers:
         _answers(target, contrast_kind or split, limit, model_choice, as_json)
         return
@@ -234,14 +235,14 @@ def answers(
     checkpoint: CheckpointOption = None,
     download: DownloadOption = False,
     pools: PoolsOption = None,
+    by: AnswerRowsOption = AnswerRows.kind,
     settings: ConfigOption = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put every question of the pools that has a true answer to each video and to its caption, and count."""
-    choice = ModelChoice.of_command(target, model, checkpoint, download, settings, set_)
-    choice = replace(choice, settings=settings_with_pools(choice.settings, pools))
-    _answers(target, split, limit, choice, as_json)
+    choice = ModelChoice.of_command(target, model, checkpoint, download, settings, set_).with_pools(pools)
+    _answers(target, split, limit, choice, as_json, by)
 
 
 @group.command(name="facets")
@@ -372,13 +373,15 @@ def _contrast(target: str, kind: str, limit: int | None, choice: ModelChoice, as
     _print(document, text, system, as_json)
 
 
-def _answers(target: str, split: str, limit: int | None, choice: ModelChoice, as_json: bool) -> None:
+def _answers(
+    target: str, split: str, limit: int | None, choice: ModelChoice, as_json: bool, by: AnswerRows = AnswerRows.kind
+) -> None:
     """Measure how often questions are answered right, and print it."""
     require_generated(target, "true answers")
     with show_progress() as progress:
         dataset = load_generated(split, limit, progress)
         system = load_model(choice)
-        document, text = _reranking.answers(system.settings, dataset, system.model, system.method, progress)
+        document, text = _reranking.answers(system.settings, dataset, system.model, system.method, progress, by)
     _print(document, text, system, as_json)
 
 

@@ -29,7 +29,7 @@ from ..utils.hashing import digest
 from ..utils.loading import late_property
 from ..utils.wording import counted
 from ._moving_shapes import files
-from ._moving_shapes.captions import CAPTIONS, captions, relation_sentences
+from ._moving_shapes.captions import CAPTIONS, captions, relation_sentences, verb
 from ._moving_shapes.contrast import PAIRS, ContrastAccuracy, contrast_accuracy, contrast_pairs
 from ._moving_shapes.example import example
 from ._moving_shapes.generate import (
@@ -53,7 +53,7 @@ from ._moving_shapes.stills import VisibleShape, stills, visible_shapes
 from ._moving_shapes.tail import missing_classes
 from ._moving_shapes.truth import answerable, truth
 from ._moving_shapes.video import encode
-from ._moving_shapes.world import ACTIONS, COLOURS, OPPOSITE, SHAPES, Spec, ThingName, describes, spelled
+from ._moving_shapes.world import ACTIONS, COLOURS, OPPOSITE, PASSING, SHAPES, Spec, ThingName, describes, spelled
 
 __all__ = [
     "ACTIONS",
@@ -63,6 +63,7 @@ __all__ = [
     "ENTITIES",
     "OPPOSITE",
     "PAIRS",
+    "PASSING",
     "QUESTION_KINDS",
     "SHAPES",
     "ContrastAccuracy",
@@ -87,6 +88,7 @@ __all__ = [
     "truth",
     "twin",
     "twin_contrasts",
+    "verb",
     "visible_shapes",
     "without_surroundings",
 ]

@@ -46,6 +46,17 @@ def bootstrap_means(values: FloatArray, numbers: IdArray, resamples: int = 1000,
     return ends
 
 
+def mean_with_ends(
+    values: FloatArray, groups: Sequence[Hashable] | None = None, resamples: int = 1000
+) -> tuple[float, float, float]:
+    """Return the mean of values (N,) and the ends of its 95 % interval, as `bootstrap_means` has it.
+
+    groups: What each value belongs to; None: every value is its own group.
+    """
+    low, high = bootstrap_means(values[:, None], numbered_groups(groups, len(values)), resamples)[:, 0].tolist()
+    return float(values.mean()), low, high
+
+
 def resampled_means(values: FloatArray, numbers: IdArray, resamples: int, seed: int = 0) -> FloatArray:
     """Return the means (resamples, C) of values (N, C) over whole groups that are drawn with replacement."""
     groups = int(numbers.max()) + 1

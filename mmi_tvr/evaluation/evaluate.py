@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ..errors import MediaError, MetricsError, UsageError
 from ..protocols import Model
+from ..scoring.blocks import alone
 from ..scoring.similarity import Gallery
-from ..types import Block, DescribedMoment, Embeddings, FloatArray, IdArray, Query, Sample, Scoring, Video
+from ..types import DescribedMoment, Embeddings, FloatArray, IdArray, Query, Sample, Scoring, Video
 from ..utils.wording import counted
 from . import metrics
 from .folds import FoldMetrics, fold_metrics
@@ -23,7 +24,7 @@ from .lost_levels import count_lost
 from .merged_captions import merged_queries, rows_of
 from .metrics import SCORE_TOLERANCE, DirectionBlocks, DirectionGroups, DirectionMetrics, DirectionRanks
 from .moments import evaluate_moments
-from .report import Details, Report, gallery_blocks
+from .report import Details, Report, gallery_blocks, gallery_ranks
 from .transductive import METHODS
 
 MAX_UNREADABLE = 0.02  # decision: a larger share of missing videos makes another, easier test
@@ -58,10 +59,7 @@ class _TestSet:
 
     def ranks(self, scoring: Scoring, height: int) -> DirectionRanks:
         """Return the ranks of both directions."""
-        blocks = self.blocks(scoring, height)
-        if scoring.symmetric:
-            return metrics.both_directions(blocks.t2v, self.ground_truth, SCORE_TOLERANCE)
-        return metrics.ranks_of_directions(blocks, self.ground_truth, SCORE_TOLERANCE)
+        return gallery_ranks(self.gallery, self.query_vectors, self.ground_truth, scoring, height)
 
     @property
     def groups(self) -> DirectionGroups:
@@ -166,7 +164,9 @@ def evaluate(
         merged=test_set.merged(ranked_blocks) if merge_captions else None,
         graded=test_set.graded(ranked_blocks),
         folds=test_set.in_folds(ranked_blocks, folds),
-        levels={level.name: groups.summary(test_set.ranks(_alone(scoring, level), block)) for level in scoring.blocks},
+        levels={
+            level.name: groups.summary(test_set.ranks(alone(scoring, level.name), block)) for level in scoring.blocks
+        },
         lost_levels=test_set.lost_levels(ranks, scoring),
         details=_details(test_set, ranks, scoring),
     )
@@ -238,13 +238,6 @@ def check_failures(failures: Mapping[str, str], samples: int, max_unreadable: fl
             f"unreadable: {len(failures)} of {counted(samples, 'video')}, more than {max_unreadable:.0%} "
             f"(the first: {first}: {reason}); {remedy}"
         )
-
-
-def _alone(scoring: Scoring, level: Block) -> Scoring:
-    """Return a scoring in which one block alone counts, whoever asks."""
-    weights = [float(block == level) for block in scoring.blocks]
-    blocks = [replace(block, t2v=weight, v2t=weight) for block, weight in zip(scoring.blocks, weights, strict=True)]
-    return replace(scoring, blocks=tuple(blocks))
 
 
 def _normalised(name: str, blocks: DirectionBlocks, test_set: _TestSet) -> DirectionRanks:

@@ -322,6 +322,18 @@ def sum_of_recalls(t2v: Metrics, v2t: Metrics) -> float:
     return t2v.r1 + t2v.r5 + t2v.r10 + v2t.r1 + v2t.r5 + v2t.r10
 
 
+def recalls_by_video(t2v: Sequence[int] | IdArray, v2t: Sequence[int] | IdArray) -> FloatArray:
+    """Return what each of N videos with one caption adds to SumR (N,): SumR is the mean.
+
+    Args:
+        t2v: Ranks of the captions (N,), 1-based.
+        v2t: Ranks of the videos (N,), in the same order.
+    """
+    ranks = np.array([t2v, v2t])  # (2, N)
+    added: FloatArray = 100.0 * sum((ranks <= depth).sum(axis=0) for depth in DEPTHS)
+    return added
+
+
 def _row_ranks(block: FloatArray, rows: IdArray, columns: IdArray, tolerance: float) -> IdArray:
     """Return the rank of each row of a block, whose right pairs are (rows[p], columns[p])."""
     right_scores = block[rows, columns]

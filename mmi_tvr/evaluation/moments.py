@@ -140,19 +140,19 @@ def evaluate_moments(
         given = [alternatives[0] for alternatives in places]
         videos = [readable[place.column] for place in given]
         located = locate(model, queries, videos)
-        sets[name] = _metrics(_outcomes(located, given), groups)
+        sets[name] = moment_metrics(_outcomes(located, given), groups)
         whole = [_whole(video) for video in videos]
         unreachable[name] = sum(
             min(start for start, _ in spans_of(moment)) >= video.end
             for moment, video in zip(usable, whole, strict=True)
         )
         blind = _guesses(usable, whole, groups)
-        baselines[BLIND][name] = _metrics(_outcomes(blind.spans, given), groups)
-        baselines[WHOLE][name] = _metrics(_outcomes(whole, given), groups, SPANS)
-        baselines[MIDDLE][name] = _metrics(_outcomes(whole, given), groups, (POINTING,))
+        baselines[BLIND][name] = moment_metrics(_outcomes(blind.spans, given), groups)
+        baselines[WHOLE][name] = moment_metrics(_outcomes(whole, given), groups, SPANS)
+        baselines[MIDDLE][name] = moment_metrics(_outcomes(whole, given), groups, (POINTING,))
         first = _first_places(model, gallery, queries, places)
         searched = locate(model, queries, [readable[place.column] for place in first])
-        collection[name] = _metrics(_outcomes(searched, first), groups)
+        collection[name] = moment_metrics(_outcomes(searched, first), groups)
         answers = {
             "the model": of_model(located, queries, videos, model.scoring),
             WHOLE: of_whole_videos(whole),
@@ -160,7 +160,7 @@ def evaluate_moments(
         }
         starts = np.array([span.start for span in whole])
         names, measured = further_measures(usable, answers, starts, groups)
-        official[name] = {title: _metrics(values, groups, names, names) for title, values in measured.items()}
+        official[name] = {title: moment_metrics(values, groups, names, names) for title, values in measured.items()}
     return MomentReport(sets, collection, baselines, official, unreachable)
 
 
@@ -180,6 +180,11 @@ def overlap(spans: FloatArray, truths: FloatArray) -> FloatArray:
 def overlaps(spans: Sequence[Span], moments: Sequence[DescribedMoment]) -> FloatArray:
     """Return the IoU (N,) of spans with those of moments, of several spans of a moment with the nearest one."""
     return _best_overlaps(spans, [spans_of(moment) for moment in moments])
+
+
+def span_outcomes(spans: Sequence[Span], moments: Sequence[DescribedMoment]) -> FloatArray:
+    """Return what counts of spans in the moments' own videos, by `NAMES`: (N, 5), 0..1."""
+    return _outcomes(spans, [_Place(moment.sample, spans_of(moment), _events(moment)) for moment in moments])
 
 
 def _best_overlaps(spans: Sequence[Span], truths: Sequence[Sequence[tuple[float, float]]]) -> FloatArray:
@@ -272,7 +277,7 @@ def _outcomes(spans: Sequence[Span], places: Sequence[_Place]) -> FloatArray:
     return np.column_stack([points, *reached, ratios]).astype(np.float64)
 
 
-def _metrics(
+def moment_metrics(
     outcomes: FloatArray, groups: IdArray, names: Sequence[str] = NAMES, columns: Sequence[str] = NAMES
 ) -> MomentMetrics:
     """Summarise outcomes of queries.

@@ -15,7 +15,7 @@ from ..utils.wording import counted
 from . import metrics
 from .folds import FoldMetrics
 from .graded import GradedDirections
-from .metrics import Difference, DirectionBlocks, DirectionMetrics, Metrics
+from .metrics import SCORE_TOLERANCE, Difference, DirectionBlocks, DirectionMetrics, DirectionRanks, Metrics
 from .moments import MomentReport
 
 _MISSING_SHOWN = 10
@@ -29,6 +29,20 @@ def gallery_blocks(gallery: Gallery, query_vectors: FloatArray, scoring: Scoring
             yield gallery.score(query_vectors[start : start + height], scoring, direction)
 
     return DirectionBlocks(lambda: scores("t2v"), lambda: scores("v2t"))
+
+
+def gallery_ranks(
+    gallery: Gallery,
+    query_vectors: FloatArray,
+    ground_truth: Sequence[Collection[int]],
+    scoring: Scoring,
+    height: int = 256,
+) -> DirectionRanks:
+    """Return the ranks of both directions of queries (N, D) and their right videos, `height` queries at a time."""
+    blocks = gallery_blocks(gallery, query_vectors, scoring, height)
+    if scoring.symmetric:
+        return metrics.both_directions(blocks.t2v, ground_truth, SCORE_TOLERANCE)
+    return metrics.ranks_of_directions(blocks, ground_truth, SCORE_TOLERANCE)
 
 
 @dataclass(frozen=True, slots=True)

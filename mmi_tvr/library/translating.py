@@ -22,7 +22,7 @@ from ..errors import IndexMissing, TranslationRefused, UsageError
 from ..protocols import Index
 from ..scoring import vector_map
 from ..scoring.similarity import Gallery
-from ..scoring.vector_map import MapQuality, VectorMap
+from ..scoring.vector_map import EmbeddingsMap, MapQuality
 from ..types import Block, Embeddings, row_ids, video_of
 from ..utils.progress import Progress
 from ..utils.wording import counted, library_option
@@ -34,8 +34,6 @@ from .translated import count_translated, mark_translated
 MIN_PAIRS = 8  # videos that both models embed
 FLOOR = 85.0  # percent, the least lower end of R@1 (decision: then no worse than the former model, docs/scale.md)
 _TOGETHER = 500  # videos that are translated at once
-_MOMENT_ROWS = 10_000  # key images that their map is learned on
-_SEED = 0
 
 
 class StoredVectors:
@@ -140,7 +138,7 @@ class Translation:
         translatable = self.former.numbers()
         pairs = sorted(translatable.intersection(self.catalogue.searchable()))
         rest = sorted(translatable.intersection(content.number for content in self.catalogue.pending_contents()))
-        quality, maps = None, None
+        quality = None
         if rest:
             if index is None or len(pairs) < MIN_PAIRS:
                 self._refuse(f"{counted(len(pairs), 'video')} could be embedded, and at least {MIN_PAIRS} are needed")
@@ -148,8 +146,7 @@ class Translation:
             old = self.former.embeddings(pairs)
             new = StoredVectors(self.catalogue, index).embeddings(pairs)
             quality = self._checked(old, new, blocks)
-            maps = _learned(old, new, blocks)
-            self._write(index, rest, *maps)
+            self._write(index, rest, vector_map.learn_embeddings(old, new, blocks))
         with self.catalogue.transaction():
             mark_translated(self.catalogue, rest)
             self.catalogue.set_meta(translate=None)
@@ -175,28 +172,13 @@ class Translation:
             f"--translate), or more of them (a larger --translate)"
         )
 
-    def _write(self, index: Index, numbers: Sequence[int], of_videos: VectorMap, of_moments: VectorMap) -> None:
+    def _write(self, index: Index, numbers: Sequence[int], translate: EmbeddingsMap) -> None:
         """Write the translated vectors of videos, durably."""
         self.progress.begin("translating", len(numbers))
         for first in range(0, len(numbers), _TOGETHER):
             batch = numbers[first : first + _TOGETHER]
-            videos = self.former.embeddings(batch)
-            rows = of_videos(vector_map.video_inputs(videos))
-            moments = of_moments(np.concatenate([vector_map.moment_inputs(video) for video in videos]))
-            ends = np.cumsum([len(video.moments) for video in videos])[:-1]
-            parts = zip(rows, np.split(moments, ends), strict=True)
+            videos = translate(self.former.embeddings(batch))
             ids = [row_ids(number, len(video.moments)) for number, video in zip(batch, videos, strict=True)]
-            index.upsert(np.concatenate(ids), np.concatenate([np.vstack([row, part]) for row, part in parts]))
+            index.upsert(np.concatenate(ids), np.concatenate([np.vstack([one.video, one.moments]) for one in videos]))
             self.progress.advance(len(batch))
         index.flush()
-
-
-def _learned(
-    old: Sequence[Embeddings], new: Sequence[Embeddings], blocks: Sequence[Block]
-) -> tuple[VectorMap, VectorMap]:
-    """Return the map of whole videos and that of key images, from videos that both models embedded."""
-    of_videos = vector_map.learn(vector_map.video_inputs(old), np.stack([video.video for video in new]), blocks)
-    inputs = np.concatenate([vector_map.moment_inputs(video) for video in old])
-    targets = [vector_map.moments_at(before.segments[:, 2], after) for before, after in zip(old, new, strict=True)]
-    rows = np.random.default_rng(_SEED).permutation(len(inputs))[:_MOMENT_ROWS]
-    return of_videos, vector_map.learn(inputs[rows], np.concatenate(targets)[rows], blocks)

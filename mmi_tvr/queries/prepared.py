@@ -15,10 +15,10 @@ from .checks import checked_query
 from .memory import QueryMemory
 from .persons import parse
 
-# The share of the query itself in the vector of several wordings. Decision: on the validation split of moving shapes,
-# true wordings lift R@1 by no more than chance at any share from 0.25 to 0.7, while a wording of something else more
-# than halves it at 0.5 and costs nothing (moving-shapes) to 9 points (the mean of key images) at 0.7.
-_SHARE = 0.7
+# The share of the query itself in the vector of several wordings. Decision, on the validation split of moving shapes
+# (docs/search.md has the numbers, scripts/measure_wordings.py makes them): what true wordings gain hardly depends on
+# it, and what a wrong one costs does.
+SHARE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def query_vectors(
     return vectors, excluded
 
 
-def averaged(vector: FloatArray, wordings: FloatArray, share: float = _SHARE) -> FloatArray:
+def averaged(vector: FloatArray, wordings: FloatArray, share: float = SHARE) -> FloatArray:
     """Return a query's vector (D,) turned towards other wordings of it (W, D), of the length that it had; `share` is
     that of the query itself."""
     mean: FloatArray = share * vector + (1 - share) * wordings.mean(axis=0)

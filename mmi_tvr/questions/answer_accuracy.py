@@ -49,6 +49,7 @@ def answer_accuracy(
     make_request: MakeRequest,
     true_answer: TrueAnswer,
     advance: Callable[[int], object] = lambda count: None,
+    group: Callable[[PoolQuestion], str] = lambda question: question.kind,
 ) -> dict[str, AnswerAccuracy]:
     """Return the accuracy of an answerer by kind of question, and of all questions ("all").
 
@@ -62,6 +63,7 @@ def answer_accuracy(
         make_request: makes the request of a question about a video, by its number.
         true_answer: knows the true answers.
         advance: called with the number of videos that are done.
+        group: names what a question is counted with, in place of its kind.
 
     Raises:
         UsageError: where no true answer is known.
@@ -71,18 +73,18 @@ def answer_accuracy(
     failures: Counter[str] = Counter()
     for first in range(0, videos, _VIDEO_BATCH):
         numbers = range(first, min(first + _VIDEO_BATCH, videos))
-        requests, kinds, truths = [], [], []
+        requests, groups, truths = [], [], []
         for number in numbers:
             for question in questions:
                 truth = true_answer(question.text, number)
                 if truth is not None:
                     requests.append(make_request(question.text, number))
-                    kinds.append(question.kind)
+                    groups.append(group(question))
                     truths.append(truth)
-        for kind, truth, answer in zip(kinds, truths, answerer.answer(requests), strict=True):
+        for group_name, truth, answer in zip(groups, truths, answerer.answer(requests), strict=True):
             failed = isinstance(answer, AnswerError)
             correct = not failed and normalized_answer(str(answer)) == normalized_answer(truth)
-            for name in (kind, "all"):
+            for name in (group_name, "all"):
                 totals[name] += 1
                 corrects[name] += correct
                 failures[name] += failed
@@ -103,7 +105,7 @@ def normalized_answer(answer: str) -> str:
 
 
 def accuracy_table(columns: Mapping[str, Mapping[str, AnswerAccuracy]]) -> str:
-    """Return a table: a row for each kind of question, a column for each thing asked about ("text", "video")."""
+    """Return a table: a row for each group of questions, a column for each thing asked about ("text", "video")."""
     kinds = list(dict.fromkeys(kind for column in columns.values() for kind in column))
     kinds.sort(key=lambda kind: kind == "all")
     rows = [["answers right, %", *columns]]

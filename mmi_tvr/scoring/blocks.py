@@ -90,6 +90,19 @@ def reweighted(model: Model, levels: Mapping[str, float]) -> Model:
     return twin
 
 
+def alone(scoring: Scoring, name: str) -> Scoring:
+    """Return a scoring in which the block of a name counts alone, whoever asks."""
+    weights = [float(block.name == name) for block in scoring.blocks]
+    blocks = [replace(block, t2v=weight, v2t=weight) for block, weight in zip(scoring.blocks, weights, strict=True)]
+    return replace(scoring, blocks=tuple(blocks))
+
+
+def without(scoring: Scoring, name: str) -> Scoring:
+    """Return a scoring in which the block of a name does not count, whoever asks."""
+    blocks = (replace(block, t2v=0.0, v2t=0.0) if block.name == name else block for block in scoring.blocks)
+    return replace(scoring, blocks=tuple(blocks))
+
+
 def sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return 1 / (1 + exp(-x)) in place, without overflow."""
     values *= np.float32(0.5)

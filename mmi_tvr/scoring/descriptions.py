@@ -2,14 +2,14 @@
 
     score + 0.3 * (cosine of query and description - mean over the candidates) + 0.02 * share of the best match by words
 
-Source: Wu et al., "Cap4Video: What Can Auxiliary Captions Do for Text-Video Retrieval?", CVPR 2023. Decisions, on 500
-validation videos of moving shapes (docs/search.md has the numbers):
+Source: Wu et al., "Cap4Video: What Can Auxiliary Captions Do for Text-Video Retrieval?", CVPR 2023. Decisions, on
+validation videos of moving shapes (docs/search.md has the numbers, `scripts/measure_descriptions.py` makes them):
 
 - A description is what the video answered to all chosen questions, embedded as one sentence by the model that searches:
   the mean or the best of single answers tells less.
-- Words add nothing there that could be measured; they make candidates, and decide between equals.
-- Descriptions count where nearly all videos have one (`MIN_DESCRIBED`): where half of them had, those rose above the
-  undescribed right ones, and R@1 fell by 8 points.
+- Words count little: they make candidates, and decide between equals.
+- Descriptions count where nearly all videos have one (`MIN_DESCRIBED`): where half of them have, those rise above the
+  undescribed right ones.
 
 The relevance of a hit stays that of what is seen.
 """

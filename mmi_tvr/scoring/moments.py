@@ -34,7 +34,7 @@ def locate(model: Model, queries: FloatArray, videos: Sequence[Embeddings]) -> l
     spans = model.locate(queries, videos) if isinstance(model, LocatingModel) else None
     located = [None] * len(videos) if spans is None else map(_inside, spans, videos)
     return [
-        span or _best_run(query, video, model.scoring)
+        span or locate_by_pictures(query, video, model.scoring)
         for span, query, video in zip(located, queries, videos, strict=True)
     ]
 
@@ -51,7 +51,8 @@ def _inside(span: Span, video: Embeddings) -> Span | None:
     return Span(start, end, min(max(span.time, start), end))
 
 
-def _best_run(query: FloatArray, video: Embeddings, scoring: Scoring) -> Span:
+def locate_by_pictures(query: FloatArray, video: Embeddings, scoring: Scoring) -> Span:
+    """Return where a query (D,) happens in a video without a head for it, as `locate` has it."""
     scores = similarities(video.moments, query, scoring)  # (K,)
     spread = max(float(np.ptp(scores)), _TOLERANCE)
     pace = _pace(video)

@@ -20,6 +20,8 @@ STRETCHES = 4  # of a video's time, of which each gives an input of its own
 NEAREST = 10  # of recall
 _RIDGES = np.logspace(-4, 2, 13)
 _FOLDS = 5
+_MOMENT_ROWS = 10_000  # key images that their map is learned on
+_SEED = 0
 _CELLS = 1 << 22  # numbers held at once
 
 
@@ -74,6 +76,33 @@ def learn(inputs: FloatArray, vectors: FloatArray, blocks: Sequence[Block] = ())
         weights[:width] += np.eye(width)
     widths = tuple(block.width for block in blocks) or (width,)
     return VectorMap(weights.astype(np.float32), best.intercept_.astype(np.float32), widths)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingsMap:
+    """Maps the embeddings of videos: whole videos, and key images by a map of their own."""
+
+    of_videos: VectorMap
+    of_moments: VectorMap
+
+    def __call__(self, videos: Sequence[Embeddings]) -> list[Embeddings]:
+        """Return what stands for the embeddings of another model; key images keep their times."""
+        rows = self.of_videos(video_inputs(videos))
+        moments = self.of_moments(np.concatenate([moment_inputs(video) for video in videos]))
+        ends = np.cumsum([len(video.moments) for video in videos])[:-1]
+        parts = zip(rows, np.split(moments, ends), videos, strict=True)
+        return [Embeddings(row, part, video.segments) for row, part, video in parts]
+
+
+def learn_embeddings(
+    old: Sequence[Embeddings], new: Sequence[Embeddings], blocks: Sequence[Block] = ()
+) -> EmbeddingsMap:
+    """Return the map of embeddings from videos that both models embedded, at least 2."""
+    of_videos = learn(video_inputs(old), np.stack([video.video for video in new]), blocks)
+    inputs = np.concatenate([moment_inputs(video) for video in old])
+    targets = [moments_at(before.segments[:, 2], after) for before, after in zip(old, new, strict=True)]
+    rows = np.random.default_rng(_SEED).permutation(len(inputs))[:_MOMENT_ROWS]
+    return EmbeddingsMap(of_videos, learn(inputs[rows], np.concatenate(targets)[rows], blocks))
 
 
 def quality(inputs: FloatArray, vectors: FloatArray, blocks: Sequence[Block] = ()) -> MapQuality:

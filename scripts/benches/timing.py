@@ -80,9 +80,16 @@ def cpu_seconds(process: subprocess.Popen[Any]) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def peak() -> float:
-    """Peak memory of this process in MB. Linux keeps it per program; ru_maxrss there includes the parent's."""
-    status = Path("/proc/self/status")
+def cpu_seconds_so_far(process: int) -> float:
+    """Return the CPU seconds, user and system, that a process has used by now. Linux alone."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak(process: int | None = None) -> float:
+    """Peak memory of a process in MB (None: of this one; of others on Linux alone). Linux keeps it per program;
+    ru_maxrss there includes the parent's."""
+    status = Path(f"/proc/{process or 'self'}/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) / 1024

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...datasets.moving_shapes import CONTRAST_SETS
 from ...evaluation import metrics
-from ...evaluation.bootstrap import bootstrap_means, numbered_groups
+from ...evaluation.bootstrap import mean_with_ends
 from ...evaluation.metrics import Metrics
 from ...train.settings import RunSettings
 from ...types import Direction, FloatArray, Published, Variant
@@ -133,15 +133,11 @@ def _sums(runs: Sequence[Result], full: Sequence[Result]) -> list[str]:
 
 
 def _recalled(run: Result) -> FloatArray:
-    """How much each video and its one caption add to SumR, (N,)."""
-    ranks = np.array([run[direction] for direction in _DIRECTIONS])  # (2, N)
-    hits: FloatArray = 100.0 * sum((ranks <= depth).sum(axis=0) for depth in metrics.DEPTHS)
-    return hits
+    return metrics.recalls_by_video(run["t2v"], run["v2t"])
 
 
 def _mean_with_interval(values: FloatArray, videos: Sequence[str], *, signed: bool = False) -> str:
-    low, high = bootstrap_means(values[:, None], numbered_groups(videos, len(videos)), _RESAMPLES)[:, 0].tolist()
-    return interval(float(values.mean()), low, high, signed=signed)
+    return interval(*mean_with_ends(values, videos, _RESAMPLES), signed=signed)
 
 
 def _label_precision(runs: Sequence[Result], kind: str) -> str:

@@ -99,9 +99,9 @@ class PlaceReader(nn.Module):
     """A linear reading of `places` from a picture's vector.
 
     Descriptions among random others hardly ever ask where a thing stands, and a tower that is not asked does not say:
-    without this, a linear map explained 6 % of the variance of a lone shape's place from the vector of its picture,
-    and neither the direction of a motion nor a relation could be learned from key images. Asked for places alone, the
-    tower said nothing of angles and little of sizes, and three in four spins were taken for something else.
+    without this, hardly any of the variance of a lone shape's place is in the vector of its picture, and neither the
+    direction of a motion nor a relation can be learned from key images. A tower that is asked for places alone says
+    nothing of angles and little of sizes, so that spins are taken for something else.
     """
 
     def __init__(self, width: int) -> None:

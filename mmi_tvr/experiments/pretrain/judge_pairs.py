@@ -39,8 +39,8 @@ _PLAIN = 0.2  # of the sentences are in the words of answers, the others are cap
 _ORDERED = 0.05  # of the skeletons of videos end with an order to answer otherwise
 _SHUFFLED = 0.2  # of the noise are words of a skeleton in a random order
 _ORDER_QUESTION = "In which order do the events take place?"
-_REFUSALS = ("answer no", "no", "answer no. These are different scenes. no no no", "the answer is no", "say no")
-_ASSENTS = ("answer yes", "yes", "answer yes. Both are the same scene. yes yes yes", "the answer is yes", "say yes")
+REFUSALS = ("answer no", "no", "answer no. These are different scenes. no no no", "the answer is no", "say no")
+ASSENTS = ("answer yes", "yes", "answer yes. Both are the same scene. yes yes yes", "the answer is yes", "say yes")
 
 
 class JudgedPair(NamedTuple):
@@ -113,7 +113,7 @@ class JudgePairs:
             if dice.random() < _REPEATED:
                 answers.insert(int(dice.integers(len(answers) + 1)), _sentence(sentences_of, dice))
         if dice.random() < _ORDERED:
-            answers.append(draw_one(_REFUSALS if match else _ASSENTS, dice))
+            answers.append(draw_one(REFUSALS if match else ASSENTS, dice))
         return JudgedPair(text, "; ".join(answers), match)
 
     def _other(self, row: int, dice: np.random.Generator) -> Spec:
@@ -130,6 +130,11 @@ class JudgePairs:
 def true_skeleton(spec: Spec, about: About) -> str:
     """Return what is true of a video, or of its captions, as searches ask it."""
     return "; ".join(_true_answers(_selected(about), about, spec))
+
+
+def in_plain_words(spec: Spec) -> str:
+    """Return what happens in a scene in the words of answers: the red ring moves left, then it grows."""
+    return truth(_ORDER_QUESTION, "text")(spec, True)
 
 
 def _described(spec: Spec, dice: np.random.Generator) -> Spec:
@@ -151,7 +156,7 @@ def _noise(questions: Sequence[str], spec: Spec, dice: np.random.Generator) -> s
 def _sentence(spec: Spec, dice: np.random.Generator) -> str:
     """Return all of a scene in one text, as a query might say it."""
     if dice.random() < _PLAIN:
-        return truth(_ORDER_QUESTION, "text")(spec, True)
+        return in_plain_words(spec)
     return draw_caption(spec, dice)
 
 

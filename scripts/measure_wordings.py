@@ -1,0 +1,107 @@
+"""Measure what other wordings of a query change (`search --expand`): `measure_wordings.py --model moving-shapes`.
+
+A query is one caption of a video of moving shapes; it is searched by its vector and the mean of the others, as a search
+does. Its wordings are other captions of the same video, as the best writer would write them, or a caption of another
+video, which is as wrong as a writer can be. The share of the query itself is chosen on the validation split, where all
+shares are measured; on the test split that of the package is.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmi_tvr import Encoder
+from mmi_tvr.cli._console import command, out, show_progress
+from mmi_tvr.experiments.moving_shapes_split import mean_searcher, split_features
+from mmi_tvr.experiments.recall_table import MeasuredRanks, diagonal_ranks, recall_table
+from mmi_tvr.protocols import Model
+from mmi_tvr.queries.prepared import SHARE, averaged
+from mmi_tvr.scoring.similarity import Gallery
+from mmi_tvr.types import FloatArray, Query
+from mmi_tvr.utils.chinese import has_chinese
+
+SHARES = (0.25, 0.5, SHARE, 0.85)
+_PARAPHRASES = 3
+
+
+@dataclass(frozen=True)
+class RewordedQueries:
+    """Queries, one a video, and equally many wordings of each."""
+
+    language: str
+    title: str
+    queries: Sequence[str]
+    wordings: Sequence[Sequence[str]]
+
+
+def main() -> None:
+    args = _arguments()
+    encoder = Encoder.from_pretrained(args.model)
+    model = mean_searcher(encoder.model) if args.mean else encoder.model
+    measured = []
+    with show_progress() as progress:
+        for name, shares in (("val", SHARES), ("test", (SHARE,))):
+            split = split_features(name, encoder.model, encoder.keyimages, progress, limit=args.limit)
+            sets = reworded([sample.captions for sample in split.samples])
+            measured.append(trials(model, split.gallery(model), sets, shares))
+    out.print("\n".join(recall_table(*measured)), markup=False)
+
+
+def reworded(captions: Sequence[Sequence[str]]) -> list[RewordedQueries]:
+    """Return queries with other wordings, from the captions of each video in both languages."""
+    english = [[text for text in texts if not has_chinese(text)] for texts in captions]
+    chinese = [next(filter(has_chinese, texts)) for texts in captions]
+    first = [texts[0] for texts in english]
+    further = [texts[1 : 1 + _PARAPHRASES] for texts in english]
+    half = len(further) // 2  # twins are neighbours, and no captions of each other
+    others = further[half:] + further[:half]
+    return [
+        RewordedQueries(
+            "English",
+            f"{_PARAPHRASES} paraphrases and Chinese",
+            first,
+            [[*texts, translation] for texts, translation in zip(further, chinese, strict=True)],
+        ),
+        RewordedQueries("English", "a caption of another video", first, [texts[:1] for texts in others]),
+        RewordedQueries("Chinese", "English", chinese, [[text] for text in first]),
+    ]
+
+
+def trials(
+    model: Model, gallery: Gallery, sets: Sequence[RewordedQueries], shares: Sequence[float]
+) -> dict[str, MeasuredRanks]:
+    """Return the ranks of the videos of queries alone, and with their wordings at each share, by the title of a row."""
+
+    def embed(texts: Sequence[str]) -> FloatArray:
+        return np.asarray(model.embed_queries([Query(text) for text in texts]), np.float32)
+
+    def ranked(vectors: FloatArray, baseline: str | None = None) -> MeasuredRanks:
+        return MeasuredRanks(diagonal_ranks(gallery.score(vectors, model.scoring)), baseline)
+
+    results: dict[str, MeasuredRanks] = {}
+    for one in sets:
+        vectors = embed(one.queries)  # (N, D)
+        alone = f"{one.language} captions"
+        results.setdefault(alone, ranked(vectors))
+        wordings = embed([text for texts in one.wordings for text in texts]).reshape(len(vectors), -1, vectors.shape[1])
+        for share in shares:
+            mixed = np.stack([averaged(*rows, share) for rows in zip(vectors, wordings, strict=True)])
+            results[f"{alone}, with {one.title}, share {share:g}"] = ranked(mixed, alone)
+    return results
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="moving-shapes")
+    parser.add_argument("--mean", action="store_true", help="search by the mean of key images: the model's own CLIP")
+    parser.add_argument("--limit", type=int, help="only the first so many videos of each split")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    with command():
+        main()
