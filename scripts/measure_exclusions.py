@@ -3,7 +3,8 @@
 A query is an English sentence about moving shapes that excludes something: "the red circle moves left, but nothing
 spins", "two black stars, but no ring". It is split as every search splits it (`queries.negation`); right are the videos
 of which the first part is true and the second is not. Each way takes the strength that is best on the validation split,
-and is reported there and on the test split, with its difference to the search for the whole sentence.
+and is reported there and on the test split, with its difference to the search for the whole sentence. [low, high]: 95 %
+bootstrap over the things that are looked for: sentences about the same thing have nearly the same right videos.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mmi_tvr import Encoder
 from mmi_tvr.cli._console import command, out, show_progress
 from mmi_tvr.datasets.moving_shapes import PASSING, SHAPES, verb
 from mmi_tvr.errors import UsageError
-from mmi_tvr.evaluation.bootstrap import bootstrap_means, numbered_groups
+from mmi_tvr.evaluation.bootstrap import mean_with_ends
 from mmi_tvr.evaluation.metrics import average_precision
 from mmi_tvr.experiments.moving_shapes_split import SplitFeatures, mean_searcher, split_features
 from mmi_tvr.protocols import Model
@@ -32,15 +33,17 @@ from mmi_tvr.utils.tables import interval, markdown_table
 
 _FEWEST = (4, 2)  # videos of which the sentence is true, and that show what is excluded, too: else it excludes little
 _BEHIND = -9.0  # below every score: what is left out comes last
+_TIE = 1e-12  # of a score: products that underflow are equal, and go by the score of what is looked for
 WHOLE = "the whole sentence"
 
 
 @dataclass(frozen=True)
 class Exclusion:
-    """A sentence, its parts as a search reads it, and the videos that are right."""
+    """A sentence, its parts as a search reads it, the videos that show what is looked for, and those that are right."""
 
     sentence: str
     parts: negation.QueryParts
+    showing: frozenset[int]
     right: frozenset[int]
 
 
@@ -85,7 +88,8 @@ def left_out(split: SplitScores, strength: float) -> FloatArray:
 
 
 def relevance_product(split: SplitScores, strength: float) -> FloatArray:
-    return split.targets.relevances * (1 - split.excluded.relevances)
+    products = split.targets.relevances * (1 - split.excluded.relevances)
+    return products + _TIE * split.targets.scores
 
 
 def less_vector(split: SplitScores, strength: float) -> FloatArray:
@@ -132,8 +136,8 @@ def table(val: SplitScores, test: SplitScores) -> list[list[str]]:
     for name, (way, strengths) in WAYS.items():
         strength = max(strengths, key=lambda strength: precisions(val, way(val, strength)).mean())
         chosen_on, measured_on = (precisions(split, way(split, strength)) for split in (val, test))
-        difference = _with_interval(measured_on - whole, signed=True) if name != WHOLE else ""
-        cells = [_with_interval(chosen_on), _with_interval(measured_on), difference]
+        difference = _with_interval(test, measured_on - whole, signed=True) if name != WHOLE else ""
+        cells = [_with_interval(val, chosen_on), _with_interval(test, measured_on), difference]
         rows.append([name, f"{strength:g}" if len(strengths) > 1 else "", *cells])
     return rows
 
@@ -185,7 +189,7 @@ def draw_exclusions(queries: Sequence[PartialQuery], labels: Sequence[Labels], c
             sentence = f"{text}, {clause}"
             parts = negation.split(sentence)
             if len(parts.excluded) == 1:
-                exclusions.append(Exclusion(sentence, parts, right))
+                exclusions.append(Exclusion(sentence, parts, true_of, right))
         if len(exclusions) == count:
             break
     if not exclusions:
@@ -211,9 +215,9 @@ def precisions(split: SplitScores, scores: FloatArray) -> FloatArray:
     return average_precision([scores], [one.right for one in split.exclusions])
 
 
-def _with_interval(values: FloatArray, *, signed: bool = False) -> str:
-    low, high = bootstrap_means(values[:, None], numbered_groups(None, len(values)))[:, 0].tolist()
-    return interval(float(values.mean()), low, high, signed=signed)
+def _with_interval(split: SplitScores, values: FloatArray, *, signed: bool = False) -> str:
+    """Return the mean of the values (Q,) of sentences; those that look for one thing are drawn together."""
+    return interval(*mean_with_ends(values, [one.showing for one in split.exclusions]), signed=signed)
 
 
 def _unit(vectors: FloatArray) -> FloatArray:
@@ -227,7 +231,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mean", action="store_true", help="search by the mean of key images: the model's own CLIP")
     parser.add_argument("--limit", type=int, help="only the first so many videos of each split")
     parser.add_argument("--queries", type=int, default=600, help="of each split, at most")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.queries < 1:
+        parser.error("--queries is 1 or more")
+    return args
 
 
 if __name__ == "__main__":

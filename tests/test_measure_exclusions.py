@@ -69,7 +69,7 @@ def test_ways_order_videos_as_they_say(measure: ModuleType) -> None:
     def scores(row: list[float], vector: list[float]) -> object:
         return measure.TextScores(np.array([vector]), np.array([row]), np.array([row]))
 
-    exclusion = measure.Exclusion("a, but no b", QueryParts("a", ("b",)), frozenset({1}))
+    exclusion = measure.Exclusion("a, but no b", QueryParts("a", ("b",)), frozenset({0, 1}), frozenset({1}))
     whole, target, excluded = (
         scores([0.7, 0.2, 0.3], [0.0, 1.0]),
         scores([0.9, 0.8, 0.1], [0.6, 0.8]),
@@ -92,3 +92,17 @@ def test_ways_order_videos_as_they_say(measure: ModuleType) -> None:
     assert rows["mAP"][1:] == ["validation (n=1)", "test (n=1)", "less the whole sentence (test)"]
     assert rows[measure.WHOLE] == ["", "33.3 [33.3, 33.3]", "33.3 [33.3, 33.3]", ""]
     assert rows["score less score"] == ["0.25", "100.0 [100.0, 100.0]", "100.0 [100.0, 100.0]", "+66.7 [+66.7, +66.7]"]
+
+
+def test_sentences_about_one_thing_are_drawn_together(measure: ModuleType) -> None:
+    one, other = frozenset({0, 1}), frozenset({2})
+    exclusions = [measure.Exclusion("", QueryParts(""), showing, showing) for showing in (one, one, one, other)]
+    split = measure.SplitScores(exclusions, None, None, None, None)
+    assert measure._with_interval(split, np.array([10.0, 20.0, 30.0, 20.0])) == "20.0 [20.0, 20.0]"
+
+
+def test_products_that_underflow_go_by_what_is_looked_for(measure: ModuleType) -> None:
+    target = measure.TextScores(np.zeros((1, 2)), np.array([[0.1, 0.2]]), np.zeros((1, 2)))
+    excluded = measure.TextScores(np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((1, 2)))
+    [[worse, better]] = measure.relevance_product(measure.SplitScores([], target, target, excluded, None), 1)
+    assert worse < better

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import MetricsError
 from ..types import FloatArray, IdArray
+from ..utils.intervals import wilson
 from ..utils.wording import counted
 
 _CELLS = 1 << 19  # draws held at once
@@ -55,6 +56,23 @@ def mean_with_ends(
     """
     low, high = bootstrap_means(values[:, None], numbered_groups(groups, len(values)), resamples)[:, 0].tolist()
     return float(values.mean()), low, high
+
+
+def share_with_ends(hits: Sequence[bool], groups: Sequence[Hashable] | None = None) -> tuple[float, float, float]:
+    """Return the share of hits (N,) in percent, and the ends of its 95 % interval.
+
+    Where all of them agree, every resample says the same: the interval is Wilson's there, with the groups as the sample
+    size.
+
+    groups: As in `mean_with_ends`.
+
+    >>> [round(number, 1) for number in share_with_ends([True] * 100, [1] * 50 + [2] * 50)]
+    [100.0, 34.2, 100.0]
+    """
+    share = float(np.mean(hits))
+    if share in (0.0, 1.0):
+        return 100 * share, *wilson(share, int(numbered_groups(groups, len(hits)).max()) + 1)
+    return mean_with_ends(np.where(hits, 100.0, 0.0), groups)
 
 
 def resampled_means(values: FloatArray, numbers: IdArray, resamples: int, seed: int = 0) -> FloatArray:
