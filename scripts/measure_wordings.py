@@ -16,6 +16,7 @@ import numpy as np
 
 from mmi_tvr import Encoder
 from mmi_tvr.cli._console import command, out, show_progress
+from mmi_tvr.errors import UsageError
 from mmi_tvr.experiments.moving_shapes_split import mean_searcher, split_features
 from mmi_tvr.experiments.recall_table import MeasuredRanks, diagonal_ranks, recall_table
 from mmi_tvr.protocols import Model
@@ -26,6 +27,7 @@ from mmi_tvr.utils.chinese import has_chinese
 
 SHARES = (0.25, 0.5, SHARE, 0.85)
 _PARAPHRASES = 3
+_FEWEST = 4  # videos, of which half a split away is no neighbour
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,12 @@ def main() -> None:
 
 
 def reworded(captions: Sequence[Sequence[str]]) -> list[RewordedQueries]:
-    """Return queries with other wordings, from the captions of each video in both languages."""
+    """Return queries with other wordings, from the captions of each video in both languages.
+
+    UsageError where there are so few videos that another one may be a twin, or the same.
+    """
+    if len(captions) < _FEWEST:
+        raise UsageError(f"--limit {len(captions)}: at least {_FEWEST}, for captions of another video that is no twin")
     english = [[text for text in texts if not has_chinese(text)] for texts in captions]
     chinese = [next(filter(has_chinese, texts)) for texts in captions]
     first = [texts[0] for texts in english]

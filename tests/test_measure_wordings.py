@@ -9,6 +9,7 @@ import pytest
 from fakes import FakeModel
 from test_query_scripts import script
 
+from mmi_tvr.errors import UsageError
 from mmi_tvr.scoring.similarity import Gallery
 from mmi_tvr.types import Embeddings, Query
 
@@ -28,6 +29,8 @@ def test_wordings_are_of_the_same_video_or_of_one_that_is_no_twin(measure: Modul
     assert right.wordings[1] == ["b1", "b2", "b3", "甲b"]
     assert wrong.wordings == [["c1"], ["d1"], ["a1"], ["b1"]]
     assert (chinese.queries[3], chinese.wordings[3]) == ("甲d", ["d0"])
+    with pytest.raises(UsageError, match="--limit 3: at least 4"):
+        measure.reworded(captions[:3])
 
 
 def test_the_share_of_the_query_decides_what_a_wrong_wording_costs(measure: ModuleType) -> None:
