@@ -13,7 +13,7 @@ from mmi_tvr import config
 from mmi_tvr.cli._console import command, out, show_progress
 from mmi_tvr.cli._evaluation_data import GENERATED, ModelChoice, load_generated, load_model
 from mmi_tvr.evaluation.evaluate import evaluate_model
-from mmi_tvr.evaluation.level_ablation import level_rows
+from mmi_tvr.evaluation.level_ablation import level_rows, require_levels
 from mmi_tvr.evaluation.report import Report
 from mmi_tvr.utils.tables import markdown_table
 from mmi_tvr.utils.wording import counted
@@ -22,6 +22,7 @@ from mmi_tvr.utils.wording import counted
 def main(arguments: Sequence[str] | None = None) -> None:
     args = _arguments(arguments)
     system = load_model(ModelChoice(args.model, None, False, config.load()))
+    require_levels(system.model.scoring)
     with show_progress() as progress:
         dataset = load_generated(args.split, args.limit, progress)
         report = evaluate_model(system.model, dataset.samples(), system.embedder(dataset, GENERATED, progress))

@@ -2,8 +2,8 @@
 
 Single events of moving shapes are described alone, the right video given. Without a head a moment is found by pictures
 alone, with one by the model's own. A closer look decodes denser frames where the key images around the span of each
-are, and cuts them anew, into as many as a model reads in all; then the moment is found again. Below that, R1@0.5 by
-kind of event, the hardest first. [low, high]: 95 % bootstrap over videos.
+are, and cuts them anew, into as many as make 12 in all, or as they were; then the moment is found again. Below that,
+R1@0.5 by kind of event, the hardest first. [low, high]: 95 % bootstrap over videos.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def closer_embeddings(
     usual = images.options if images.name == _DISPARITY else {}
     rows = [around(span, video, look) for span, video in zip(spans, events.embeddings, strict=True)]
     rooms = [
-        _MOST - len(video.segments[: of_video.start]) - len(video.segments[of_video.stop :])
+        of_video.stop - of_video.start + max(0, _MOST - len(video.segments))
         for of_video, video in zip(rows, events.embeddings, strict=True)
     ]
     closer: dict[int, Embeddings] = {}

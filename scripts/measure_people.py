@@ -78,7 +78,9 @@ def main() -> None:
     with show_progress() as progress:
         chosen = load_model(ModelChoice(args.model, None, False, config.load(None, ())))
         choice = DataChoice(args.data, captions=args.captions, column=args.column, split=args.split, limit=args.limit)
-        samples = load_data(choice, progress).dataset.samples()[slice((args.half or 1) - 1, None, args.half and 2)]
+        samples = load_data(choice, progress).dataset.samples()
+        if args.half is not None:
+            samples = samples[args.half - 1 :: 2]
         results = chosen.embed([sample.video for sample in samples], progress)
         readable = [pair for pair in zip(samples, results, strict=True) if not isinstance(pair[1], MediaError)]
         captions = [(text, row) for row, (sample, _) in enumerate(readable) for text in sample.captions[:_CAPTIONS]]

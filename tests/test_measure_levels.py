@@ -69,3 +69,10 @@ def test_the_script_says_by_which_level_captions_lost() -> None:
     lines = script("measure_levels").table(measured)
     assert lines[0].startswith("| levels (n = 4)")
     assert lines[-1] == "4 captions not first, behind by: colour 0, shape 0"  # ties are behind in nothing
+
+
+def test_a_model_without_levels_is_refused_before_anything_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = script("measure_levels")
+    monkeypatch.setattr(module, "load_generated", lambda *words: pytest.fail("rendered"))
+    with pytest.raises(UsageError, match="of several levels"):
+        module.main(["--model", "moving-shapes"])

@@ -96,6 +96,9 @@ def test_no_more_key_images_than_a_model_reads(measure: ModuleType, events, monk
     for span in (Span(0.0, 0.5, 0.2), Span(0.0, 4.0, 2.0)):
         measure.closer_embeddings(chosen, look, events, [span], lambda steps: None)
     assert counts == [6, 7]  # the other one stays, and then none
+    monkeypatch.setattr(measure, "_MOST", 1)
+    measure.closer_embeddings(chosen, look, events, [Span(0.0, 0.5, 0.2)], lambda steps: None)
+    assert counts == [6, 7, 1]  # of a video that has more anyway, as many as there were
 
 
 def test_tables_have_the_gain_of_a_look_and_the_hardest_kind_first(measure: ModuleType, events) -> None:

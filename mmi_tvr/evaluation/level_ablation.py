@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..errors import UsageError
 from ..scoring.blocks import alone, without
-from ..types import FloatArray
+from ..types import FloatArray, Scoring
 from ..utils.tables import interval
 from .bootstrap import mean_with_ends
 from .metrics import DirectionRanks, recalls_by_video, summary
@@ -17,16 +17,21 @@ from .report import Details, gallery_ranks
 ALL = "all levels"
 
 
-def level_ranks(details: Details) -> dict[str, DirectionRanks]:
-    """Return the ranks of both directions by all levels, without each of them, and by each of them alone.
-
-    Raises UsageError where the model has no levels.
-    """
-    blocks = details.scoring.blocks
-    if len(blocks) < 2:
+def require_levels(scoring: Scoring) -> None:
+    """Raise UsageError where a model has no levels."""
+    if len(scoring.blocks) < 2:
         raise UsageError(
             "a model of several levels is measured, and this one compares vectors as a whole: take another"
         )
+
+
+def level_ranks(details: Details) -> dict[str, DirectionRanks]:
+    """Return the ranks of both directions by all levels, without each of them, and by each of them alone.
+
+    Raises what `require_levels` does.
+    """
+    require_levels(details.scoring)
+    blocks = details.scoring.blocks
     scorings = {
         ALL: details.scoring,
         **{f"without {block.name}": without(details.scoring, block.name) for block in blocks},

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from mmi_tvr.library import Library
 from . import timing
 
 _MODEL, _FILMS, _SENTENCES = "moving-shapes", 6, 100
-_PATIENCE = 120.0  # seconds for an answer
+_PATIENCE = 120.0  # seconds for the start, and for an answer
 _WARM_UP = 1.5  # seconds after which the service has begun to load its model, called or not
 
 
@@ -52,11 +53,14 @@ async def _measured(address: str, process: subprocess.Popen[bytes], sentences: l
     """Return the lines about a service, by its process. RuntimeError where it does not come up."""
     service = process.pid
     bus = await SessionBus(address).connect()
+    give_up = time.monotonic() + _PATIENCE
     try:
         while not await _call(bus, "org.freedesktop.DBus", "NameHasOwner", "s", BUS_NAME):
             if process.poll() is not None:
                 assert process.stderr is not None
                 raise RuntimeError(process.stderr.read().decode())
+            if time.monotonic() > give_up:
+                raise RuntimeError(f"the service has no name on its bus after {_PATIENCE:g} s")
             await asyncio.sleep(0.05)
         await _call(bus, BUS_NAME, "Status")
         answering = timing.cpu_seconds_so_far(service)
