@@ -21,7 +21,7 @@ from PIL import Image
 
 from mmi_tvr import Library
 from mmi_tvr.cli._console import command, out, show_progress
-from mmi_tvr.evaluation.bootstrap import bootstrap_means, numbered_groups
+from mmi_tvr.evaluation.bootstrap import mean_with_ends
 from mmi_tvr.evaluation.metrics import average_precision
 from mmi_tvr.scoring.fusion import BELIEVED, STRICTNESS
 from mmi_tvr.search.text_queries import TextChannel
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = []
     for name, (way, strengths) in WAYS.items():
         strength = max(strengths, key=lambda strength: precisions(val, way, strength).mean())
-        cells = [_with_interval(precisions(half, way, strength)) for half in (val, test)]
+        cells = [interval(*mean_with_ends(precisions(half, way, strength))) for half in (val, test)]
         lines.append([name, f"{strength:g}" if len(strengths) > 1 else "", *cells])
     out.print("\n".join(markdown_table([header, *lines], padded=True)), markup=False)
 
@@ -186,11 +186,6 @@ def _wav(samples: FloatArray) -> bytes:
         output.setframerate(_RATE)
         output.writeframes(samples.tobytes())
     return target.getvalue()
-
-
-def _with_interval(values: FloatArray) -> str:
-    low, high = bootstrap_means(values[:, None], numbered_groups(None, len(values)))[:, 0].tolist()
-    return interval(float(values.mean()), low, high)
 
 
 if __name__ == "__main__":

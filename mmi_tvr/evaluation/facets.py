@@ -18,7 +18,7 @@ import numpy as np
 from ..types import Attributes, FacetCalibration, FacetThreshold
 from ..utils.intervals import wilson
 from ..utils.tables import interval, text_table
-from .bootstrap import bootstrap_means
+from .bootstrap import share_with_ends
 
 Truth = Mapping[str, Collection[str]]  # level -> names of the classes that a video shows
 _Pair = tuple[float, bool]  # a probability, and whether the video shows the class
@@ -145,14 +145,10 @@ def _measured(
             for name, probability in shown.get(level, {}).items()
             if name in thresholds and probability >= thresholds[name].threshold
         ]
-        is_right += [float(name in names) for name in counted]
+        is_right += [name in names for name in counted]
         videos += [number] * len(counted)
         shown_pairs += sum(name in thresholds for name in names)
-    precision = None
-    if is_right:
-        numbers = np.unique(videos, return_inverse=True)[1]
-        low, high = 100 * bootstrap_means(np.array(is_right)[:, None], numbers)[:, 0]
-        precision = (100 * float(np.mean(is_right)), float(low), float(high))
+    precision = share_with_ends(is_right, videos) if is_right else None
     recall = 100 * sum(is_right) / shown_pairs if shown_pairs else None
     return LevelPrecision(level, reliable, len(thresholds), len(is_right), precision, recall)
 

@@ -16,8 +16,7 @@ import numpy as np
 from ..errors import UsageError
 from ..scoring.joint import permutation
 from ..types import FloatArray, IdArray
-from ..utils.intervals import wilson
-from .bootstrap import bootstrap_means
+from .bootstrap import bootstrap_means, share_with_ends
 
 LAMBDAS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)  # beside a lambda_r of 0.6
 DEPTHS = (5, 10, 20)
@@ -179,11 +178,6 @@ def _best(reciprocals: FloatArray) -> int:
 
 def _measured(ranks: IdArray, numbers: IdArray) -> Measured:
     """Return what ranks (N,) say; `numbers` are those of the captions' videos."""
-    first = (ranks == 1).astype(float)
-    share = float(first.mean())
-    if share in (0.0, 1.0):  # of which every resample says the same
-        low, high = wilson(share, int(numbers.max()) + 1)
-    else:
-        low, high = 100 * bootstrap_means(first[:, None], numbers)[:, 0]
+    recall = share_with_ends((ranks == 1).tolist(), numbers.tolist())
     reciprocal = float(np.divide(1.0, ranks, out=np.zeros(len(ranks)), where=ranks > 0).mean())
-    return Measured(100 * share, float(low), float(high), reciprocal)
+    return Measured(*recall, reciprocal)

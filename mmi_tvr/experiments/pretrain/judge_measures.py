@@ -22,7 +22,7 @@ from ...datasets.moving_shapes import (
     single_event,
     without_surroundings,
 )
-from ...evaluation.bootstrap import bootstrap_means, numbered_groups
+from ...evaluation.bootstrap import mean_with_ends
 from ...protocols import Judge
 from ...skeletons.comparison import agreement
 from ...skeletons.dataset import PairJudge, describe
@@ -245,7 +245,7 @@ def _row(measure: JudgeMeasure) -> list[str]:
     values = np.array(measure.probabilities)
     if not len(values):
         return [measure.kind, "0", "-", "-"]
-    low, high = bootstrap_means(values[:, None], numbered_groups(None, len(values)))[:, 0].tolist()
+    mean, low, high = mean_with_ends(values)
     above = float(np.mean(values > _EVEN))
-    mean = f"{measure.mean:.3f} {bounds(low, high, digits=3)}"
-    return [measure.kind, str(len(values)), mean, interval(100 * above, *wilson(above, len(values)))]
+    cells = [f"{mean:.3f} {bounds(low, high, digits=3)}", interval(100 * above, *wilson(above, len(values)))]
+    return [measure.kind, str(len(values)), *cells]
