@@ -38,8 +38,8 @@ _CAPTIONS = 2  # of each video
 class Rejections:
     """Whether nothing was found, of queries by the video that each is about."""
 
-    videos: Sequence[int]
-    rejected: Sequence[bool]
+    videos: list[int]
+    rejected: list[bool]
 
     def cell(self) -> str:
         """Return the share in percent with Wilson's 95 % interval, of as many trials as there are different videos."""
@@ -122,23 +122,18 @@ def measured(
     rows = [["anna is in", *(f"{what} by the law of {whose}, %" for whose in (ALL, HERS) for what in ("lost", "told"))]]
     for size in sizes:
         dice = np.random.default_rng(size)
-        trials: dict[tuple[str, bool], list[tuple[int, bool]]] = {
-            (whose, present): [] for whose in (ALL, HERS) for present in (True, False)
-        }
+        trials = {(whose, present): Rejections([], []) for whose in (ALL, HERS) for present in (True, False)}
         for _ in range(draws):
             hers = np.sort(dice.choice(len(embeddings), size, replace=False))
             laws = _laws_of_hers(model, [embeddings[number] for number in hers])
             for whose, law_of in ((ALL, lambda text: of_all), (HERS, laws)):
-                for present, outcomes in rejections(
-                    queries, hers.tolist(), law_of, model.scoring.min_relevance
-                ).items():
-                    trials[whose, present] += outcomes
+                outcomes = rejections(queries, hers.tolist(), law_of, model.scoring.min_relevance)
+                for present, of_queries in outcomes.items():
+                    for video, is_rejected in of_queries:
+                        trials[whose, present].videos.append(video)
+                        trials[whose, present].rejected.append(is_rejected)
             progress.advance()
-        cells = [
-            Rejections([video for video, _ in pairs], [rejected for _, rejected in pairs]).cell()
-            for pairs in trials.values()
-        ]
-        rows.append([str(size), *cells])
+        rows.append([str(size), *(one.cell() for one in trials.values())])
     return markdown_table(rows, padded=True)
 
 
