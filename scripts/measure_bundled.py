@@ -33,6 +33,7 @@ _KEY_IMAGES = "keyimages={name: disparity, fps: 4, min_length: 0.5, floor: 0.001
 _MEAN = "clip4clip:moving-shapes/base/clip"
 _DATA = "moving_shapes"
 _SCRIPT = ".py"
+_FEWEST = 10  # videos, as measure_translation.py needs them
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +140,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these measurements, of: {known}")
     parser.add_argument("--limit", type=int, help="only the first so many videos: to try it, not to measure")
     args = parser.parse_intermixed_args()
-    if args.limit is not None and args.limit < 1:
-        parser.error("--limit is 1 or more")
+    if args.limit is not None and args.limit < _FEWEST:
+        parser.error(f"--limit is {_FEWEST} or more")
     for name in args.names:
         if name not in MEASUREMENTS:
             parser.error(f"no measurement is called {name}; there are {known}")

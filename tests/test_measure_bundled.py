@@ -71,7 +71,7 @@ def test_measurements_of_other_weights_are_not_mixed(
 def test_names_come_before_and_behind_options(
     measure_bundled: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for words in (["cip", "--limit", "3"], ["--limit", "3", "msvd"]):
+    for words in (["cip", "--limit", "10"], ["--limit", "10", "msvd"]):
         monkeypatch.setattr(sys, "argv", ["measure_bundled.py", str(tmp_path / "run"), *words])
         measure_bundled.main()
     assert (tmp_path / "run" / "msvd.txt").is_file()
@@ -79,6 +79,10 @@ def test_names_come_before_and_behind_options(
     with pytest.raises(SystemExit), command():
         measure_bundled.main()
     assert "no measurement is called other; there are msvd, cip, nothing" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["measure_bundled.py", str(tmp_path / "run"), "--limit", "9"])
+    with pytest.raises(SystemExit), command():
+        measure_bundled.main()
+    assert "--limit is 10 or more" in capsys.readouterr().err
 
 
 def test_numbers_stand_on_pages_that_there_are() -> None:
