@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -143,12 +142,15 @@ def test_a_drop_and_its_interval_are_those_of_a_paired_bootstrap(monkeypatch: py
     assert (other.drop, other.alone) == (-25.0, 75.0)
 
 
-def test_the_interval_of_an_accuracy_is_wilsons() -> None:
-    low, high = AnswerAccuracy(10, 8).ci95
-    assert (low, high) == (pytest.approx(49.02, abs=0.01), pytest.approx(94.33, abs=0.01))
-    assert AnswerAccuracy(10, 8, 1).as_dict() == {"n": 10, "accuracy": 80.0, "ci95": [low, high], "failed": 1}
-    assert AnswerAccuracy(5, 5).ci95[1] == 100.0
-    assert math.isclose(AnswerAccuracy(5, 0).ci95[0], 0.0, abs_tol=1e-9)
+def test_the_interval_of_an_accuracy_is_over_videos() -> None:
+    outcomes = [True] * 30 + [False] * 10
+    of_forty = AnswerAccuracy(outcomes, [*range(40)], 1)
+    of_two = AnswerAccuracy(outcomes, [0] * 20 + [1] * 20)
+    assert of_forty.as_dict() == {"n": 40, "accuracy": 75.0, "ci95": list(of_forty.ci95), "failed": 1}
+    assert of_two.ci95 == (50.0, 100.0)  # either video alone, or both
+    assert of_two.ci95[0] < of_forty.ci95[0] < 75 < of_forty.ci95[1]
+    none_wrong = AnswerAccuracy([True] * 100, [0] * 50 + [1] * 50)
+    assert none_wrong.ci95 == (pytest.approx(34.2, abs=0.1), 100.0)  # two videos, not a hundred questions
 
 
 def test_answers_are_compared_without_case_spaces_and_full_stop() -> None:

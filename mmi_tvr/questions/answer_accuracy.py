@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import AnswerError, UsageError
+from ..evaluation.bootstrap import share_with_ends
 from ..protocols import Answerer
 from ..types import AnswerRequest
-from ..utils.intervals import wilson
 from ..utils.tables import interval, text_table
 from .pool import PoolQuestion
 
 _VIDEO_BATCH = 32  # videos whose questions are asked at once
+_ALL = "all"
 
 # (a question's text, number of the video) -> the true answer; None where it is not known.
 TrueAnswer = Callable[[str, int], str | None]
 MakeRequest = Callable[[str, int], AnswerRequest]  # of a question about a video, or about its caption
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AnswerAccuracy:
-    """The share of `n` questions with the correct answer; its interval is Wilson's (1927). `failed` got no answer."""
+    """How many questions about videos have the correct answer.
 
-    n: int
-    correct: int
-    failed: int = 0
+    Questions about one video rise and fall together, so whole videos are drawn for the interval (`share_with_ends`).
+    """
+
+    outcomes: list[bool] = field(default_factory=list)  # of each question: whether it was answered correctly
+    videos: list[int] = field(default_factory=list)  # that it is about
+    failed: int = 0  # questions that got no answer
+
+    @property
+    def n(self) -> int:
+        return len(self.outcomes)
+
+    @property
+    def correct(self) -> int:
+        return sum(self.outcomes)
 
     @property
     def percent(self) -> float:
@@ -35,7 +47,14 @@ class AnswerAccuracy:
 
     @property
     def ci95(self) -> tuple[float, float]:
-        return wilson(self.correct / self.n, self.n)
+        _, low, high = share_with_ends(self.outcomes, self.videos)
+        return low, high
+
+    def count(self, video: int, correct: bool, failed: bool) -> None:
+        """Count one more question about a video."""
+        self.outcomes.append(correct)
+        self.videos.append(video)
+        self.failed += failed
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -68,31 +87,25 @@ def answer_accuracy(
     Raises:
         UsageError: where no true answer is known.
     """
-    totals: Counter[str] = Counter()
-    corrects: Counter[str] = Counter()
-    failures: Counter[str] = Counter()
+    accuracies: defaultdict[str, AnswerAccuracy] = defaultdict(AnswerAccuracy)
     for first in range(0, videos, _VIDEO_BATCH):
         numbers = range(first, min(first + _VIDEO_BATCH, videos))
-        requests, groups, truths = [], [], []
+        requests, facts = [], []
         for number in numbers:
             for question in questions:
                 truth = true_answer(question.text, number)
                 if truth is not None:
                     requests.append(make_request(question.text, number))
-                    groups.append(group(question))
-                    truths.append(truth)
-        for group_name, truth, answer in zip(groups, truths, answerer.answer(requests), strict=True):
+                    facts.append((group(question), number, truth))
+        for (group_name, number, truth), answer in zip(facts, answerer.answer(requests), strict=True):
             failed = isinstance(answer, AnswerError)
             correct = not failed and normalized_answer(str(answer)) == normalized_answer(truth)
-            for name in (group_name, "all"):
-                totals[name] += 1
-                corrects[name] += correct
-                failures[name] += failed
+            for name in (group_name, _ALL):
+                accuracies[name].count(number, correct, failed)
         advance(len(numbers))
-    if not totals:
+    if not accuracies:
         raise UsageError("of none of these questions the true answer is known; ask those of the packaged pools")
-    names = sorted(totals, key=lambda name: name == "all")  # "all" comes last
-    return {name: AnswerAccuracy(totals[name], corrects[name], failures[name]) for name in names}
+    return {name: accuracies[name] for name in sorted(accuracies, key=lambda name: name == _ALL)}  # all of them last
 
 
 def normalized_answer(answer: str) -> str:
@@ -107,7 +120,7 @@ def normalized_answer(answer: str) -> str:
 def accuracy_table(columns: Mapping[str, Mapping[str, AnswerAccuracy]]) -> str:
     """Return a table: a row for each group of questions, a column for each thing asked about ("text", "video")."""
     kinds = list(dict.fromkeys(kind for column in columns.values() for kind in column))
-    kinds.sort(key=lambda kind: kind == "all")
+    kinds.sort(key=lambda kind: kind == _ALL)
     rows = [["answers right, %", *columns]]
     rows += [[kind, *(_cell(column.get(kind)) for column in columns.values())] for kind in kinds]
     return "\n".join(text_table(rows, widths=[18] + [24] * len(columns)))
