@@ -93,6 +93,19 @@ def test_one_bit_of_few_numbers_is_warned_of_when_the_index_is_made(tmp_path):
         opened("flat", tmp_path / "many", dim=96, bits=1).close()
 
 
+def test_one_bit_of_few_numbers_is_warned_of_when_it_is_made_of_vectors_that_are_there(crowd, tmp_path):
+    ids, vectors, _ = crowd
+    index = opened("flat", tmp_path, dim=WIDTH)
+    index.add(ids, vectors)
+    index.close()
+    coded = opened("flat", tmp_path, dim=WIDTH, bits=1)
+    with pytest.warns(PoorRecall, match="vectors of 32 numbers"):
+        coded.flush()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PoorRecall)
+        coded.flush()  # said once
+
+
 @pytest.mark.parametrize(("width", "least", "most"), [(32, 0.5, 0.9), (96, 0.98, 1)])
 def test_one_bit_of_many_numbers_is_enough(width, least, most, tmp_path):
     """Recall of the ten best among clusters: what the warning says."""

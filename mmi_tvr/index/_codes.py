@@ -47,8 +47,8 @@ class CodeIndex(FaissIndex):
         self._bits = options.bits
         self._oversample = options.oversample
         self._built = flat.built(options)
-        if create and options.bits == 1 and dim < _LEAST_WIDTH and not self.store.rows:
-            warnings.warn(PoorRecall(_POOR_RECALL.format(dim)), stacklevel=2)
+        if create and not self.store.rows:
+            self._warn_of_poor_recall()
 
     def _beam(self, limit: int, covered: int, allowed: int) -> int | None:
         """Return 0: a scan has no beam. None where most of what one-bit codes propose would not be allowed."""
@@ -75,8 +75,14 @@ class CodeIndex(FaissIndex):
         else:
             code = faiss.ScalarQuantizer.QT_fp16 if self._bits == 16 else faiss.ScalarQuantizer.QT_8bit
             codes = faiss.IndexScalarQuantizer(self.dim, code, faiss.METRIC_INNER_PRODUCT)
+        self._warn_of_poor_recall()
         codes.train(self._training_rows())
         return codes
+
+    def _warn_of_poor_recall(self) -> None:
+        """Warn of one bit of few numbers: where an index begins, and where its codes do, as of vectors that are there."""
+        if self._bits == 1 and self.dim < _LEAST_WIDTH:
+            warnings.warn(PoorRecall(_POOR_RECALL.format(self.dim)), stacklevel=2)
 
     def _path(self) -> Path:
         return self.store.folder / f"graph-{self.store.generation}-{self._built}.faiss"
