@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -46,9 +46,13 @@ class Section(plugins.BaseOptions):
         """Return options for which nobody said a name, with the one that they are about where nothing else does."""
         return cls.model_construct(set(options), name=default, **options)
 
+    def with_options(self, options: Mapping[str, Any]) -> Section:
+        """Return this section with other options; one that is not named stays so."""
+        return Section(name=self.name, **options) if self.is_named else Section.unnamed(self.name, options)
+
     def changed_by(self, other: Section) -> Section:
         """Return this section with the options of another one, which go before."""
-        return Section(name=self.name, **merge(self.options, other.options))
+        return self.with_options(merge(self.options, other.options))
 
 
 RERANK = Section(name="skeleton")  # what re-ranking means where nothing else is said
@@ -128,21 +132,25 @@ class CommonSettings(plugins.BaseOptions):
             problems += _unknown_options("model", "models", self.model.options)
         if self.rerank is not None:
             unnamed = unnamed_parts(self.rerank)  # they are checked once it is known whose options they are
-            sections["rerank"] = _without(self.rerank, unnamed)
+            sections["rerank"] = self.rerank.with_options(
+                {key: value for key, value in self.rerank.options.items() if key not in unnamed}
+            )
             for part, values in unnamed.items():
                 problems += _unknown_options(f"rerank.{part}", RERANK_ROOMS[part], values)
         for room, section in sections.items():
-            if room == "index" and section.name == AUTO:
-                problems += _problems_of_auto_index(section.options)
-                continue
             try:
-                plugins.options(room, section.name, section.options)
+                check_section(room, section)
             except UsageError as error:
-                problems.append(str(error))
+                if not self._may_fit(room, section):
+                    problems.append(str(error))
         problems += self._channel_problems()
         if problems:
             raise ConfigError(source, problems)
         return self
+
+    def _may_fit(self, room: str, section: Section) -> bool:
+        """Return whether options that the default does not take can be about what is chosen elsewhere."""
+        return False
 
     def _channel_problems(self) -> list[str]:
         """Return what is wrong with the options of channels; only a library has any."""
@@ -168,6 +176,10 @@ class Settings(CommonSettings):
     def _sections_by_room(self) -> dict[str, Section]:
         return {**super()._sections_by_room(), "people.faces": self.faces}
 
+    def _may_fit(self, room: str, section: Section) -> bool:
+        """A library or a model may have chosen any implementation; what it is, is known where it is used."""
+        return not section.is_named and any(_takes(room, name, section.options) for name in plugins.names(room))
+
     def _channel_problems(self) -> list[str]:
         problems = []
         for name, options in self.channels.items():
@@ -189,23 +201,29 @@ def unnamed_parts(rerank: Section) -> dict[str, dict[str, Any]]:
     return {part: values for part, values in parts.items() if isinstance(values, dict) and "name" not in values}
 
 
-def _without(rerank: Section, parts: Collection[str]) -> Section:
-    return Section(name=rerank.name, **{key: value for key, value in rerank.options.items() if key not in parts})
+def check_section(room: str, section: Section) -> None:
+    """Raise UsageError where the implementation that a section names does not take its options.
+
+    Those of the index `auto` are faiss's; where another index takes them, the error names it.
+    """
+    if room != "index" or section.name != AUTO:
+        plugins.options(room, section.name, section.options)
+    elif section.options:
+        try:
+            plugins.options(room, AUTO_INDEX, section.options)
+        except UsageError as error:
+            others = [name for name in plugins.names(room) if _takes(room, name, section.options)]
+            advice = f"; an index that takes this: index.name={others[0]}" if others else ""
+            raise UsageError(f"{error}{advice}") from error
 
 
-def _problems_of_auto_index(options: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the options of the index `auto`, and the name of one that takes them."""
-    if not options:
-        return []
+def _takes(room: str, name: str, options: Mapping[str, Any]) -> bool:
+    """Return whether an implementation takes these options."""
     try:
-        plugins.options("index", AUTO_INDEX, options)
-    except UsageError as error:
-        for name in plugins.names("index"):
-            with suppress(UsageError):
-                plugins.options("index", name, options)
-                return [f"{error}; an index that takes this: index.name={name}"]
-        return [str(error)]
-    return []
+        plugins.options(room, name, options)
+    except UsageError:
+        return False
+    return True
 
 
 def _unknown_options(section: str, room: str, values: Mapping[str, Any]) -> Iterator[str]:

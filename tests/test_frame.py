@@ -84,7 +84,9 @@ def test_every_shipped_config_is_valid(name: str) -> None:
         ("keyimage: {name: uniform}", "unknown option 'keyimage'"),
         ("model: {name: auto, clases: 3}", "model: unknown option 'clases'.*classes"),
         ("index: {name: auto, bits: 7}", "faiss.*bits"),
-        ("index: {bits: 1}", "faiss.*bits.*an index that takes this: index.name=flat"),
+        ("index: {name: auto, bits: 1}", "faiss.*bits.*an index that takes this: index.name=flat"),
+        ("keyimages: {name: disparity, threshold: 3}", "keyimages.disparity: unknown option 'threshold'"),
+        ("keyimages: {cout: 3}", "keyimages.disparity: unknown option 'cout'"),
         ("keyimages: {name: best}\nindex: {name: worst}", "best.*worst"),
     ],
 )
@@ -94,6 +96,15 @@ def test_wrong_settings_are_one_line(tmp_path: Path, text: str, says: str) -> No
     with pytest.raises(UsageError, match=says) as caught:
         config.load(file)
     assert "\n" not in str(caught.value)
+
+
+def test_options_without_a_name_may_be_of_whatever_is_chosen_elsewhere() -> None:
+    settings = config.load(None, ["index.bits=1", "keyimages.threshold=3"])
+    assert (settings.index.options, settings.keyimages.options) == ({"bits": 1}, {"threshold": 3})
+    for section in (settings.index, settings.keyimages):
+        room = "index" if section is settings.index else "keyimages"
+        with pytest.raises(UsageError, match="index.name=flat" if room == "index" else "unknown option 'threshold'"):
+            config.check_section(room, section)
 
 
 def test_the_index_auto_takes_the_options_of_its_graph() -> None:

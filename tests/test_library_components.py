@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from fakes import FakeModel
 
-from mmi_tvr import models, plugins
+from mmi_tvr import config, models, plugins
 from mmi_tvr.config import Section, Settings
-from mmi_tvr.errors import IndexMismatch
+from mmi_tvr.errors import IndexMismatch, UsageError
 from mmi_tvr.index._codes import CodeIndex
 from mmi_tvr.index.faiss import FaissIndex
 from mmi_tvr.library.catalogue import Catalogue
@@ -44,6 +44,13 @@ class TunedModel(FakeModel):
 
     def key_image_section(self):
         return TRAINED_ON.model_dump()
+
+
+class LookingModel(FakeModel):
+    """A model that came with re-ranking by looks."""
+
+    def rerank_section(self):
+        return {"name": "visual", "depth": 7}
 
 
 def store(catalogue: Catalogue, **sections: Section) -> None:
@@ -91,6 +98,9 @@ def test_key_images_of_a_named_model(catalogue, components, monkeypatch):
     assert components(plain).section("keyimages") == default  # they came with the model that is to go
     store(catalogue, model=tuned, keyimages=UNIFORM)
     assert components(plain).section("keyimages") == UNIFORM  # somebody chose them
+    store(catalogue, model=tuned, keyimages=default)
+    assert components().section("keyimages") == default  # what the model brings was not wanted
+    assert components(Section(name="tuned", width=7)).section("keyimages") == default
 
 
 def test_key_images_of_a_ready_model(catalogue, components):
@@ -135,6 +145,19 @@ def test_options_of_reranking_without_a_name_are_about_the_way_that_is_remembere
     assert components(rerank=Section(depth=4)).rerank_section() == expected
     assert components(rerank={"depth": 4}).rerank_section() == expected
     assert components(rerank=Section(name="skeleton", depth=4)).rerank_section().name == "skeleton"
+
+
+def test_options_of_reranking_without_a_name_stay_about_the_way_that_the_model_has(catalogue, components):
+    looking = LookingModel()
+    components(looking, rerank={"depth": 4}).settle(rebuild=False)
+    assert components(looking).reranking(looking) == Section(name="visual", depth=4)
+    components(looking, rerank={"alpha": 0.25}).settle(rebuild=False)
+    assert components(looking).reranking(looking) == Section(name="visual", depth=4, alpha=0.25)
+    with pytest.raises(UsageError, match=r"rerank\.visual: unknown option 'lambda_s'"):
+        components(looking, rerank={"lambda_s": 0.5}).settle(rebuild=False)
+    assert components(looking).reranking(looking) == Section(name="visual", depth=4, alpha=0.25)
+    components(looking, rerank=Section(name="skeleton", alpha=0.5)).settle(rebuild=False)
+    assert components(looking).reranking(looking).name == "skeleton"
 
 
 # What is stored
@@ -220,6 +243,44 @@ def test_an_index_in_the_same_files_is_changed_in_place_by_a_writer_alone(catalo
     assert catalogue.meta("settings")["index"] == {"name": "flat", "bits": 8, "oversample": 64}
 
 
+@pytest.mark.parametrize(
+    ("index", "key_images", "change", "says"),
+    [
+        (FLAT, UNIFORM, "index.m=16", r"index\.flat: unknown option 'm'"),
+        (Section(), UNIFORM, "index.bits=1", r"an index that takes this: index\.name=flat$"),
+        (FLAT, UNIFORM, "keyimages.floor=0.1", r"keyimages\.uniform: unknown option 'floor'"),
+    ],
+)
+def test_options_that_a_library_has_no_use_for_are_refused_and_not_stored(
+    index, key_images, change, says, catalogue, components
+):
+    components(FakeModel(), index=index, keyimages=key_images).settle(rebuild=False)
+    components(FakeModel()).make_index(4).close()
+    before = catalogue.all_meta()
+    changed = dict(config.load(None, [change]))
+    changed = {key: changed[key] for key in (change.partition(".")[0],)}
+    for rebuild in (False, True):
+        with pytest.raises(UsageError, match=says) as caught:
+            components(FakeModel(), rerank=Section(name="skeleton", depth=3), **changed).settle(rebuild)
+        assert "\n" not in str(caught.value)
+        assert catalogue.all_meta() == before  # of re-ranking, neither
+    if "index" in changed:
+        with pytest.raises(UsageError, match=says):
+            components(**changed).open_index(create=False)
+
+
+def test_options_that_only_the_index_of_a_library_takes_change_it(catalogue, components):
+    components(FakeModel(), index=Section(name="flat", bits=8)).settle(rebuild=False)
+    components(FakeModel(), index=config.load(None, ["index.bits=1"]).index).settle(rebuild=False)
+    assert catalogue.meta("settings")["index"] == {"name": "flat", "bits": 1}
+
+
+def test_a_model_with_wrong_options_is_not_stored(catalogue, components):
+    with pytest.raises(UsageError, match=r"models\.label_bridge: unknown option 'width'"):
+        components(Section(name="label_bridge", width=3)).settle(rebuild=False)
+    assert catalogue.meta("settings") is None
+
+
 def test_key_images_without_a_name_change_those_that_are_there(catalogue, components):
     store(catalogue, keyimages=TRAINED_ON)
     assert components(keyimages=Section(fps=1.0)).section("keyimages") == Section(name="uniform", count=7, fps=1.0)
@@ -245,6 +306,13 @@ def test_a_rebuild_with_auto_binds_the_library_to_the_model_that_auto_means(cata
     store(catalogue, model=Section(name="clip4clip", checkpoint="x"))
     components(model=Section(name="auto")).settle(rebuild=True)
     assert catalogue.all_meta()["settings"]["model"]["name"] == "label_bridge"
+
+
+def test_a_rebuild_by_settings_that_say_nothing_of_a_model_keeps_it(catalogue, components):
+    bridge = Section(name="label_bridge", classes=7)
+    store(catalogue, model=bridge)
+    components(model={}).settle(rebuild=True)
+    assert catalogue.meta("settings")["model"] == bridge.model_dump()
 
 
 def test_a_rebuild_binds_the_library_anew_and_has_everything_embedded(catalogue, components):

@@ -121,6 +121,9 @@ def test_a_set_option_changes_the_named_model(command: str, captioned: Path, nee
 
 
 def test_gap_and_batch_take_the_changed_model(captioned: Path, needed: list[Section]) -> None:
+    with pytest.raises(UsageError, match=r"keyimages\.disparity: unknown option 'threshold'"):
+        run("gap", "label_bridge", captioned, "--set", "keyimages.threshold=3")
+    assert not needed  # before anything is loaded
     with pytest.raises(NeededModelError):
         run("gap", "label_bridge", captioned, "--set", CHANGE)
     assert needed == [BRIDGE]

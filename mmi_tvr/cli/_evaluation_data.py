@@ -102,14 +102,15 @@ class ModelChoice:
     ) -> ModelChoice:
         """Return the choice of a command's options, about a data set.
 
-        Raises what `section` does, before videos are rendered; with `download` once the checkpoint is there.
+        Raises what `section` and `models.key_images_by` do, before videos are rendered; with `download` once the
+        checkpoint is there.
         """
         if model is not None and checkpoint is not None:
             raise UsageError("--model and --checkpoint both name the model: give one of them")
         is_named = model is not None or checkpoint is not None
         choice = cls(model, checkpoint, download, config.load(settings, changes or (), model_is_named=is_named))
         if not download:
-            choice.section(target)
+            models.key_images_by(choice.settings, choice.section(target))
         return choice
 
     def with_pools(self, folder: Path | None) -> ModelChoice:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import plugins
-from ..config import AUTO, Section, Settings, overrides, unnamed_parts
+from ..config import AUTO, Section, Settings, check_section, overrides, unnamed_parts
 from ..errors import IndexMismatch
 from ..features.embed import embedding_fingerprint
 from ..features.extract import require_pictures
@@ -25,6 +25,9 @@ from ..utils.wording import library_option
 from .catalogue import Catalogue
 from .own_pools import pools_folder
 from .turns import LoadedModel, SharedModels
+
+
+_ROOMS = {"model": "models", "keyimages": "keyimages", "index": "index"}  # of the sections of `_bound_sections`
 
 
 class Components:
@@ -76,8 +79,7 @@ class Components:
         there is none."""
         if self._rerank_is_explicit:
             return self._rerank
-        stored = self.catalogue.meta("rerank")
-        return Section(**stored) if stored else None
+        return _read_rerank(self.catalogue.meta("rerank"))
 
     def reranking(self, model: Model) -> Section:
         """Return how to re-rank with a model: its questions are those of a file that the settings name, else the
@@ -85,7 +87,8 @@ class Components:
         return with_pools(rerank_section(self.rerank_section(), model), pools_folder(self.folder))
 
     def _key_image_section(self, stored: Section | None) -> Section:
-        """Return what was once set explicitly; else what the model was trained on, else the default."""
+        """Return what the library has; with a model that brings others, what was once set explicitly, else what the
+        model was trained on, else the default."""
         from .. import models
 
         default, stored_model = Settings().keyimages, self._stored.get("model")
@@ -94,26 +97,53 @@ class Components:
             trained_on = ready.key_image_section() if isinstance(ready, ModelWithKeyImages) else None
             return Section(**trained_on) if trained_on else stored or default
         stored_model_default = models.key_images(stored_model) if stored_model else None
-        if stored not in (None, default, stored_model_default):
+        trained_on = models.key_images(self.section("model"))
+        if stored is not None and (trained_on == stored_model_default or stored not in (default, stored_model_default)):
             return stored
-        return models.key_images(self.section("model")) or default
+        return trained_on or default
 
     def settle(self, rebuild: bool, translate: int | None = None) -> None:
         """Before writing: keep the settings of a new library, refuse or carry out a change to those of an old one.
 
         translate: how many videos a rebuild embeds before it translates the vectors of the others; None: all.
-        Raises IndexMismatch where the present vectors were made otherwise, unless `rebuild`.
+
+        Raises:
+            IndexMismatch: the present vectors were made otherwise, and `rebuild` is false.
+            UsageError: what holds has not an option that was set.
         """
-        if self._rerank_is_explicit:
-            if self._rerank is not None and unnamed_parts(self._rerank):
-                reranking = self.reranking(self._make_model().model)  # says who is meant, where the library does not
-                plugins.options("rerank", reranking.name, reranking.options)
-            with self.catalogue.transaction():
-                self.catalogue.set_meta(rerank=with_absolute_pools(self._rerank).model_dump() if self._rerank else None)
-        if rebuild and self._stored:
+        is_rebuild = rebuild and bool(self._stored)
+        self._explicit["model"] = self._concrete_model(is_rebuild)
+        self._check_sections()
+        if is_rebuild:
             self._begin_rebuild(translate)
-            return
-        self._explicit["model"] = _concrete(self.section("model"))
+        else:
+            self._bind()
+        if self._rerank_is_explicit:
+            rerank = None if self._rerank is None else with_absolute_pools(self._rerank)
+            with self.catalogue.transaction():
+                self.catalogue.set_meta(rerank=None if rerank is None else rerank.model_dump(exclude_unset=True))
+
+    def _concrete_model(self, is_rebuild: bool) -> Section:
+        """Return the model by name instead of "auto", so that a library keeps its first one; where a rebuild is to take
+        "auto", the one that it means by now."""
+        explicit = self._explicit.get("model")
+        if is_rebuild and explicit is not None and explicit.is_named and not explicit.options:
+            return _concrete(explicit)
+        return _concrete(self.section("model"))
+
+    def _check_sections(self) -> None:
+        """Raise UsageError where a setting that is to be stored has options that what it names does not take."""
+        for key, section in self._sections().items():
+            is_ready = key == "model" and self._ready_model is not None
+            if section != self._stored.get(key) and not is_ready:
+                check_section(_ROOMS[key], section)
+        rerank = self._rerank if self._rerank_is_explicit else None
+        if rerank is not None and (not rerank.is_named or unnamed_parts(rerank)):
+            reranking = self.reranking(self._make_model().model)  # says who is meant, where the library does not
+            plugins.options("rerank", reranking.name, reranking.options)
+
+    def _bind(self) -> None:
+        """Keep the settings of a new library, and those of an old one that change no vectors; refuse others."""
         changed = [key for key, stored in self._sections().items() if stored != self._stored.get(key)]
         if self._stored and "index" in changed and not self._keeps_files():
             raise self._other_index("--rebuild")
@@ -157,7 +187,11 @@ class Components:
         """Return the open index of the present vectors; None before the first embedding.
 
         A writer may `create` it where its folder was lost; it keeps what the library is bound to, whatever the settings
-        of a search are. IndexMismatch where a reader's settings want a graph or codes looked into that are not there.
+        of a search are.
+
+        Raises:
+            IndexMismatch: a reader's settings want a graph or codes looked into that are not there.
+            UsageError: the index has not an option that they set.
         """
         meta = self.catalogue.all_meta()
         if meta.get("dim") is None:
@@ -167,8 +201,10 @@ class Components:
         section, stored = self.section("index"), self._stored.get("index")
         if stored is not None and create:
             section = stored
-        elif stored is not None and not index.serves(stored, section):
-            raise self._other_index()
+        elif stored is not None:
+            check_section("index", section)
+            if not index.serves(stored, section):
+                raise self._other_index()
         return index.open_index(
             section.name,
             section.options,
@@ -197,10 +233,6 @@ class Components:
 
         After a kill the same command goes on instead of starting over.
         """
-        explicit_model = self._explicit.get("model")
-        if explicit_model is not None:
-            model = self.section("model") if explicit_model.options else explicit_model
-            self._explicit["model"] = _concrete(model)
         self.loaded = self._make_model()
         fingerprint = self.loaded.fingerprint
         if self._sections() == self._stored and self.catalogue.meta("rebuilding") == fingerprint:
@@ -258,7 +290,7 @@ class Components:
             model, purpose = self.section("model"), "to make them again"
             named = ["--model", models.spelled(model), *words]
             changes = models.overrides(model) if self._ready_model is None else []
-        for key in self._explicit.keys() - {"model"}:
+        for key in sorted(self._explicit.keys() - {"model"}):
             section = self.section(key)
             changes += overrides(key, {"name": section.name, **section.options})
         settings = [word for change in changes for word in ("--set", shlex.quote(change))]
@@ -286,11 +318,17 @@ def _changed_rerank(stored: Mapping[str, Any] | None, requested: Section | None)
 
     ConfigError where both together do not fit, as the options of a server where the library has none.
     """
-    if requested is None or not stored:
+    present = _read_rerank(stored)
+    if requested is None or present is None:
         return requested
-    changed = changed_section(Section(**stored), requested)
+    changed = changed_section(present, requested)
     Settings(rerank=changed).checked()
     return changed
+
+
+def _read_rerank(stored: Mapping[str, Any] | None) -> Section | None:
+    """Return the re-ranking that a library remembers; without a name, options change the one that a model has."""
+    return Settings.model_validate({"rerank": stored}).rerank
 
 
 def _changes_options(key: str, explicit: Section) -> bool:

@@ -137,7 +137,7 @@ def changed(named: Section, settings: Section) -> Section:
         raise UsageError(
             f"{spelled(named)} means model.{key}={value}, and the settings say model.{key}={other}: give one of the two"
         )
-    both = Section(**merge(present, requested))
+    both = Section(**merge({"name": AUTO, **present}, requested))
     if settings.options and both.name != AUTO:
         plugins.options("models", both.name, both.options)
     return both
@@ -237,13 +237,17 @@ def key_images(chosen: Section) -> Section | None:
 
 def key_images_by(settings: CommonSettings, chosen: Section) -> Section:
     """Return the key images that settings name; else those that a model was trained on, with the options that settings
-    give without a name; else the default."""
-    trained_on = key_images(chosen)
-    if trained_on is None:
-        return settings.keyimages
-    if "keyimages" not in settings.model_fields_set:
-        return trained_on
-    return settings.keyimages if settings.keyimages.is_named else trained_on.changed_by(settings.keyimages)
+    give without a name; else the default.
+
+    UsageError where these have not the options that settings give.
+    """
+    trained_on, images = key_images(chosen), settings.keyimages
+    if trained_on is not None and "keyimages" not in settings.model_fields_set:
+        images = trained_on
+    elif trained_on is not None and not images.is_named:
+        images = trained_on.changed_by(images)
+    plugins.options("keyimages", images.name, images.options)
+    return images
 
 
 def checkpoints(chosen: Section) -> Iterator[str]:

@@ -49,7 +49,7 @@ def changed_section(stored: Section, requested: Section) -> Section:
     for part in DEFAULTS.keys() & requested.options.keys():
         if "name" in requested.options[part]:
             merged[part] = requested.options[part]
-    return Section(name=stored.name, **merged)
+    return (requested if requested.is_named else stored).with_options(merged)
 
 
 def _names_another(requested: Section, present: Section) -> bool:
@@ -68,7 +68,7 @@ def with_pools(section: Section, folder: Path | None) -> Section:
 def with_absolute_pools(section: Section) -> Section:
     """Return the section with files of pools that mean the same in every working folder."""
     files = {about: str(pool.load(file).path.absolute()) for about, file in _named_files(section).items()}
-    return Section(**(section.model_dump() | files))
+    return section.with_options(section.options | files)
 
 
 def _named_files(section: Section) -> dict[str, str]:
