@@ -103,6 +103,15 @@ def test_key_images_of_a_named_model(catalogue, components, monkeypatch):
     assert components(Section(name="tuned", width=7)).section("keyimages") == default
 
 
+def test_a_library_whose_model_is_gone_keeps_its_key_images_and_takes_another_model(catalogue, components):
+    store(catalogue, model=Section(name="mmi", weights="/nowhere"), keyimages=UNIFORM)
+    assert components().section("keyimages") == UNIFORM
+    assert components(Section(name="label_bridge")).section("keyimages") == UNIFORM
+    store(catalogue, model=Section(name="mmi", weights="/nowhere"))
+    lat = models.section("lat-shapes")
+    assert components(lat).section("keyimages") == models.key_images(lat)
+
+
 def test_key_images_of_a_ready_model(catalogue, components):
     assert components(TunedModel()).section("keyimages") == TRAINED_ON
     assert components(FakeModel()).section("keyimages") == Settings().keyimages

@@ -171,6 +171,7 @@ def test_what_a_name_and_changes_mean_together(named: str, changes: list[str], s
         ("lat-shapes", "name=mmi", "lat-shapes means model.name=lat, and the settings say model.name=mmi"),
         ("clip4clip:/c", "checkpoint=/d", "clip4clip:/c means model.checkpoint=/c, .* model.checkpoint=/d"),
         ("moving-shapes", "weights=lat-shapes", "moving-shapes means model.weights=moving-shapes"),
+        ("moving-shapes", "weights=null", "the settings say model.weights=null: give one"),
         ("moving-shapes", "retrieval=paper", "models.mmi: unknown option 'retrieval'"),
         ("label_bridge", "classes=0", "models.label_bridge: classes: .*greater than or equal to 1"),
     ],
@@ -225,6 +226,13 @@ def test_the_model_of_the_environment_is_changed(monkeypatch: pytest.MonkeyPatch
     assert models.resolve(config.load(None, [CHANGE]).model) == BRIDGE
     monkeypatch.setenv(environment.MODEL, "lat-shapes")
     with pytest.raises(UsageError, match=r"models\.lat: unknown option 'classes'"):
+        models.resolve(config.load(None, [CHANGE]).model)
+
+
+def test_the_environment_may_say_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(environment.MODEL, "auto")
+    assert models.resolve(Section()).name != "auto"
+    with pytest.raises(UsageError, match="of which model is classes an option"):
         models.resolve(config.load(None, [CHANGE]).model)
 
 

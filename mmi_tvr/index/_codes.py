@@ -80,7 +80,7 @@ class CodeIndex(FaissIndex):
         return codes
 
     def _warn_of_poor_recall(self) -> None:
-        """Warn of one bit of few numbers: where an index begins, and where its codes do, as of vectors that are there."""
+        """Warn of one bit of few numbers: where an index begins, and where codes are made of what is there."""
         if self._bits == 1 and self.dim < _LEAST_WIDTH:
             warnings.warn(PoorRecall(_POOR_RECALL.format(self.dim)), stacklevel=2)
 

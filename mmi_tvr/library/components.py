@@ -11,12 +11,13 @@ from __future__ import annotations
 import secrets
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .. import plugins
 from ..config import AUTO, Section, Settings, check_section, overrides, unnamed_parts
-from ..errors import IndexMismatch
+from ..errors import IndexMismatch, ModelNotFound
 from ..features.embed import embedding_fingerprint
 from ..features.extract import require_pictures
 from ..protocols import Index, KeyImageMethod, Model, ModelWithKeyImages
@@ -25,7 +26,6 @@ from ..utils.wording import library_option
 from .catalogue import Catalogue
 from .own_pools import pools_folder
 from .turns import LoadedModel, SharedModels
-
 
 _ROOMS = {"model": "models", "keyimages": "keyimages", "index": "index"}  # of the sections of `_bound_sections`
 
@@ -91,13 +91,17 @@ class Components:
         model was trained on, else the default."""
         from .. import models
 
-        default, stored_model = Settings().keyimages, self._stored.get("model")
+        default, stored_model, model = Settings().keyimages, self._stored.get("model"), self.section("model")
         if self._ready_model is not None:
             ready = self._ready_model
             trained_on = ready.key_image_section() if isinstance(ready, ModelWithKeyImages) else None
             return Section(**trained_on) if trained_on else stored or default
-        stored_model_default = models.key_images(stored_model) if stored_model else None
-        trained_on = models.key_images(self.section("model"))
+        if stored is not None and model == stored_model:
+            return stored
+        stored_model_default, trained_on = None, models.key_images(model)
+        if stored_model is not None:
+            with suppress(ModelNotFound):  # its folder may be gone: the library changes to another model, say
+                stored_model_default = models.key_images(stored_model)
         if stored is not None and (trained_on == stored_model_default or stored not in (default, stored_model_default)):
             return stored
         return trained_on or default

@@ -134,9 +134,8 @@ def changed(named: Section, settings: Section) -> Section:
     """
     present, requested = _without_auto(named), _without_auto(settings)
     for key, value, other in contradictions(present, requested):
-        raise UsageError(
-            f"{spelled(named)} means model.{key}={value}, and the settings say model.{key}={other}: give one of the two"
-        )
+        first, second = (config.overrides("model", {key: one})[0] for one in (value, other))
+        raise UsageError(f"{spelled(named)} means {first}, and the settings say {second}: give one of the two")
     both = Section(**merge({"name": AUTO, **present}, requested))
     if settings.options and both.name != AUTO:
         plugins.options("models", both.name, both.options)
@@ -159,7 +158,7 @@ def resolve(chosen: Section) -> Section:
     """
     if chosen.name != AUTO:
         return chosen
-    if configured := os.environ.get(environment.MODEL):
+    if (configured := os.environ.get(environment.MODEL, "")) not in ("", AUTO):
         return changed(section(configured), chosen)
     if chosen.options:
         raise UsageError(
