@@ -234,7 +234,7 @@ def _unknown_options(section: str, room: str, values: Mapping[str, Any]) -> Iter
     for name in plugins.names(room):
         with suppress(UsageError):  # somebody else's plug-in that cannot be loaded
             known.update(plugins.load(room, name).Options.model_fields)
-    for option in values.keys() - known:
+    for option in sorted(values.keys() - known):
         yield f"{section}: unknown option {option!r} (there are: name, {', '.join(sorted(known))})"
 
 
