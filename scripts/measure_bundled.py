@@ -92,6 +92,8 @@ def _listed() -> Iterator[tuple[str, Measurement]]:
     for seed in ("1", "2"):
         words = ("nothing_found.py", _DATA, "--model", "moving-shapes", "--seed", seed)
         yield f"nothing-found-{seed}", Measurement(f"README.md, {results}", words)
+    words = ("nothing_found.py", _DATA, "--model", "moving-shapes", "--set", "model.matching_head=null")
+    yield "nothing-found-law", Measurement(results, words)
     for name in ("moving-shapes", "lat-shapes", "mcsan-shapes"):
         yield f"gap-{name}", Measurement(results, ("gap", name, _DATA))
     yield "gap-mean", Measurement(results, ("gap", mean[1], _DATA, *mean[2:]))
