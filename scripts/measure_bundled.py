@@ -131,7 +131,7 @@ def _translations() -> Iterator[tuple[str, Sequence[str]]]:
     yield "", ("--ways",)
     yield "-floor", ("--split", "val", "--sizes", "100", "150", "200", "600")
     yield "-back", ("--old", "moving-shapes", "--new", _MEAN, "--sizes", "100")
-    yield "-refused", ("--old", "label_bridge", "--sizes", "150")
+    yield "-refused", ("--old", "label_bridge", "--sizes", "150", "--limit", "300")  # half a second of a core a video
 
 
 MEASUREMENTS: Mapping[str, Measurement] = dict(_listed())
