@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeGuard, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -125,7 +125,7 @@ class CommonSettings(plugins.BaseOptions):
         Raises ConfigError with every problem; `source` is the file that it names. Of a model that is named elsewhere
         (`load`), it is known later which options it has (`models.changed`): here, that some model has them.
         """
-        problems = []
+        problems: list[str] = []
         sections = self._sections_by_room()
         if self.model.name == AUTO or model_is_named:
             del sections["models"]
@@ -190,7 +190,7 @@ class Settings(CommonSettings):
         return problems
 
 
-def _names_nothing(values: object) -> bool:
+def _names_nothing(values: object) -> TypeGuard[dict[str, Any]]:
     """Return whether these are the options of a section, without a name."""
     return isinstance(values, dict) and "name" not in values and all(isinstance(key, str) for key in values)
 

@@ -122,7 +122,9 @@ def test_questions_are_answered_as_they_are_true(setup) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "least"), [("order", 95), ("direction", 95), ("shape", 75), ("colour", 90), ("count", 95)])
+@pytest.mark.parametrize(
+    ("kind", "least"), [("order", 95), ("direction", 95), ("shape", 75), ("colour", 90), ("count", 95)]
+)
 def test_skeletons_of_twins_are_judged_apart(setup, kind: str, least: float) -> None:
     """What is true of a caption, beside what is true of its own video and of its twin, asked the chosen questions."""
     dataset = plugins.build("datasets", "moving_shapes", {"split": kind, "count": 60})

@@ -94,11 +94,12 @@ class Components:
         default, stored_model, model = Settings().keyimages, self._stored.get("model"), self.section("model")
         if self._ready_model is not None:
             ready = self._ready_model
-            trained_on = ready.key_image_section() if isinstance(ready, ModelWithKeyImages) else None
-            return Section(**trained_on) if trained_on else stored or default
+            images = ready.key_image_section() if isinstance(ready, ModelWithKeyImages) else None
+            return Section(**images) if images else stored or default
         if stored is not None and model == stored_model:
             return stored
-        stored_model_default, trained_on = None, models.key_images(model)
+        trained_on = models.key_images(model)
+        stored_model_default: Section | None = None
         if stored_model is not None:
             with suppress(ModelNotFound):  # its folder may be gone: the library changes to another model, say
                 stored_model_default = models.key_images(stored_model)
