@@ -471,7 +471,7 @@ def test_a_test_set_is_ranked_by_looks() -> None:
 def test_a_test_set_has_no_budget_of_a_query(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MMI_TVR_CACHE", str(tmp_path))
     rankers: list[visual.VisualReranker] = []
-    monkeypatch.setattr(_reranking, "_views", lambda *_: [])
+    monkeypatch.setattr(_reranking, "video_views", lambda *_: [])
     monkeypatch.setattr(_reranking, "sampling_fingerprint", lambda *_: "how")
     monkeypatch.setattr(_reranking, "_reranked", lambda ranker, blocks, *_: rankers.append(ranker) or blocks)
     section = {"name": "visual", "judge": {"name": "fake"}, "budget": {"calls": 1}}

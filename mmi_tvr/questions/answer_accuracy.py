@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import AnswerError, UsageError
@@ -22,15 +22,15 @@ TrueAnswer = Callable[[str, int], str | None]
 MakeRequest = Callable[[str, int], AnswerRequest]  # of a question about a video, or about its caption
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class AnswerAccuracy:
     """How many questions about videos have the correct answer.
 
     Questions about one video rise and fall together, so whole videos are drawn for the interval (`share_with_ends`).
     """
 
-    outcomes: list[bool] = field(default_factory=list)  # of each question: whether it was answered correctly
-    videos: list[int] = field(default_factory=list)  # that it is about
+    outcomes: Sequence[bool]  # of each question: whether it was answered correctly
+    videos: Sequence[int]  # that it is about
     failed: int = 0  # questions that got no answer
 
     @property
@@ -49,12 +49,6 @@ class AnswerAccuracy:
     def ci95(self) -> tuple[float, float]:
         _, low, high = share_with_ends(self.outcomes, self.videos)
         return low, high
-
-    def count(self, video: int, correct: bool, failed: bool) -> None:
-        """Count one more question about a video."""
-        self.outcomes.append(correct)
-        self.videos.append(video)
-        self.failed += failed
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -87,7 +81,7 @@ def answer_accuracy(
     Raises:
         UsageError: where no true answer is known.
     """
-    accuracies: defaultdict[str, AnswerAccuracy] = defaultdict(AnswerAccuracy)
+    counted: defaultdict[str, list[tuple[int, bool, bool]]] = defaultdict(list)  # video, correct, failed
     for first in range(0, videos, _VIDEO_BATCH):
         numbers = range(first, min(first + _VIDEO_BATCH, videos))
         requests, facts = [], []
@@ -101,11 +95,17 @@ def answer_accuracy(
             failed = isinstance(answer, AnswerError)
             correct = not failed and normalized_answer(str(answer)) == normalized_answer(truth)
             for name in (group_name, _ALL):
-                accuracies[name].count(number, correct, failed)
+                counted[name].append((number, correct, failed))
         advance(len(numbers))
-    if not accuracies:
+    if not counted:
         raise UsageError("of none of these questions the true answer is known; ask those of the packaged pools")
-    return {name: accuracies[name] for name in sorted(accuracies, key=lambda name: name == _ALL)}  # all of them last
+    names = sorted(counted, key=lambda name: name == _ALL)  # all of them last
+    return {name: _accuracy(counted[name]) for name in names}
+
+
+def _accuracy(counted: Sequence[tuple[int, bool, bool]]) -> AnswerAccuracy:
+    videos, outcomes, failures = zip(*counted, strict=True)
+    return AnswerAccuracy(outcomes, videos, sum(failures))
 
 
 def normalized_answer(answer: str) -> str:
