@@ -335,6 +335,7 @@ def test_the_dataset_lists_samples_and_groups(tmp_path):
     )
     assert [len(sample.captions) for sample in samples[:4]] == [3] * 4
     assert samples[-1] == samples[89] == list(samples)[-1]
+    assert dataset.samples()[5] is samples[5], "captions are written once"
     assert dataset.groups()[:2] == ((0, 1, 2), (3, 4, 5))
     assert [number for group in dataset.groups() for number in group] == list(range(90))
     specs = dataset.specs()

@@ -166,7 +166,11 @@ class MovingShapes:
         return tuple(item.spec for item in self.items)
 
     def samples(self) -> Sequence[Sample]:
-        """Return the samples, each built when it is looked at. Their files exist after `generate`."""
+        """Return the samples, each built when it is looked at, and once. Their files exist after `generate`."""
+        return self._samples
+
+    @late_property
+    def _samples(self) -> Sequence[Sample]:
         return _Samples(self)
 
     def groups(self) -> tuple[tuple[int, ...], ...]:
