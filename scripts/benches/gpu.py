@@ -22,7 +22,7 @@ from benches.rerank import CANDIDATES, skeletons
 from mmi_tvr.utils.wording import counted
 
 _MATMUL = {"cuda": 8192, "cpu": 512}  # side of the matrices by which the processor's peak is measured
-_KEPT = 4  # times fewer texts where what layers compute is kept
+_KEPT = 2  # times fewer texts where what layers compute is kept
 _BYTES_OF_A_GB = 2**30
 
 
