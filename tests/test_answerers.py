@@ -276,6 +276,7 @@ def test_without_its_adapter_a_trained_model_answers_as_the_base_does(
     assert answers == readable(transformers(model).answer(requests))
     assert answers != readable(as_trained.answer(requests))
     assert as_base.fingerprint() != as_trained.fingerprint()
+    assert as_base.fingerprint() == transformers(model, adapter=False).fingerprint(), "training costs the base no answer"
     np.testing.assert_array_equal(trained.embed_queries(query), before)  # which is adapted, as ever
 
 
@@ -284,12 +285,16 @@ def test_the_fingerprint_follows_words_and_model(model: Mmi, tmp_path: Path) -> 
     template.write_text(
         'text: "{text}? {question}"\nvideo: "{images} {question}"\nmax_tokens: 6\nquoted: 8\n', encoding="utf-8"
     )
+    coarser = model.options.llava.model_copy(update={"grid": 1})
     answerers = [
         transformers(model), transformers(model, max_tokens=7), transformers(model, template=str(template)),
-        transformers(Mmi(model.options.model_copy(update={"inductive": False}), "cpu")),
+        transformers(Mmi(model.options.model_copy(update={"llava": coarser}), "cpu")),
     ]  # fmt: skip
     assert len({each.fingerprint() for each in answerers}) == 4
     assert transformers(model, batch=1).fingerprint() == answerers[0].fingerprint()
+    other_vectors = Mmi(model.options.model_copy(update={"inductive": False}), "cpu")
+    assert other_vectors.fingerprint() != model.fingerprint()
+    assert transformers(other_vectors).fingerprint() == answerers[0].fingerprint()
 
 
 # Llava.generate

@@ -179,7 +179,7 @@ def test_skeletons_join_the_training(training_cache: Path, tmp_path: Path) -> No
     assert outcome.finished
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(line["loss/skeleton"] > 0 for line in lines)
-    assert (tmp_path / "run" / "skeletons.sqlite").is_file()
+    assert (training_cache / "skeletons.sqlite").is_file(), "where another run of the same answerer finds the answers"
     trained = models.make(models.section(str(tmp_path / "run" / "model")), "cpu")
     assert trained.rerank_section() == {"name": "skeleton", "answerer": {"name": "fake"}, "lambda_s": 0.05}
 

@@ -99,10 +99,9 @@ class FeatureReader:
         return visual_tokens(self.llava, videos) if videos else None
 
     def fingerprint(self, *details: object) -> str:
-        """Hash the model, the prompt template, and whatever else changes an answer (`details`)."""
-        return digest(
-            self.model.fingerprint(), self.options.prompt_template.model_dump(), self.options.adapter, *details
-        )
+        """Hash the language model, the prompt template, and whatever else changes an answer (`details`)."""
+        language = self.model.language_fingerprint(self.options.adapter)
+        return digest(language, self.options.prompt_template.model_dump(), *details)
 
     def _prompt(self, request: AnswerRequest) -> str:
         """Return the prompt of one request.

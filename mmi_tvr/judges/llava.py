@@ -78,7 +78,8 @@ class LlavaJudge:
     def fingerprint(self) -> str:
         adapter = judge_adapter(self.model)
         weights = (hub.checkpoint_digest(adapter),) if adapter else ()
-        return digest("judge", self.model.fingerprint(), *weights, self.template.model_dump())
+        language = self.model.language_fingerprint(adapted=adapter is None)
+        return digest("judge", language, *weights, self.template.model_dump())
 
     def judge(
         self, text: str, videos: Sequence[str], advance: Callable[[], object] = lambda: None
@@ -112,7 +113,7 @@ class LlavaJudge:
         return judgements
 
     def visual_fingerprint(self) -> str:
-        return digest("looks", self.model.fingerprint(), self._options.visual_prompt_template.model_dump())
+        return digest("looks", self.model.language_fingerprint(adapted=True), self._options.visual_prompt_template.model_dump())
 
     def _look_at(self, llava: Llava, text: str, videos: Sequence[ShownVideo]) -> list[Judgement | AnswerError]:
         budget = current()

@@ -81,17 +81,17 @@ def _judge(settings: RunSettings, options: skeleton_reranking.Options, model: Tr
 
 
 def skeleton_pairs(
-    settings: RunSettings, model: TrainableModel, training: SplitData, folder: Path, progress: Progress
+    settings: RunSettings, model: TrainableModel, training: SplitData, cache: Path, progress: Progress
 ) -> SkeletonPairs | None:
-    """Return pairs for L_s, where a stage weighs it. The answers about videos are stored in the folder of the run."""
+    """Return pairs for L_s, where a stage weighs it. The answers about videos are stored in the cache of features."""
     if SKELETON not in settings.train.terms():
         return None
     features = _stored(training)
     options = skeleton_options(settings.rerank, model)
 
     def make() -> SkeletonPairs:
-        folder.mkdir(parents=True, exist_ok=True)
-        store = SkeletonStore(folder / SKELETONS_FILE)
+        cache.mkdir(parents=True, exist_ok=True)
+        store = SkeletonStore(cache / SKELETONS_FILE)
         return skeletons.make(
             model,
             skeleton_reranking.describer(options, model=model, store=store, device=settings.device),

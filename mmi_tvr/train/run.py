@@ -83,7 +83,7 @@ def run(
     pair_labels = None
     if isinstance(model, ModelWithLabels):
         pair_labels = labels.prepare(model, training.dataset, training.usable, cache, progress)
-    data = _batches(settings, model, training, pair_labels, folder, cache, progress)
+    data = _batches(settings, model, training, pair_labels, cache, progress)
     validation = None
     if settings.data.validation is not None:
         validation = split_data("validation data", settings, settings.data.validation, model, cache, progress)
@@ -129,7 +129,6 @@ def _batches(
     model: TrainableModel,
     training: SplitData,
     pair_labels: PairLabels | None,
-    folder: Path,
     cache: Path,
     progress: Progress,
 ) -> EpochDataLoader:
@@ -157,7 +156,7 @@ def _batches(
         )
     if settings.data.persons is not None:
         return _person_batches(settings, model, training, settings.data.persons, progress)
-    return _pair_batches(settings, model, training, pair_labels, folder, cache, progress)
+    return _pair_batches(settings, model, training, pair_labels, cache, progress)
 
 
 def _person_batches(
@@ -180,11 +179,10 @@ def _pair_batches(
     model: TrainableModel,
     training: SplitData,
     pair_labels: PairLabels | None,
-    folder: Path,
     cache: Path,
     progress: Progress,
 ) -> PairBatches:
-    skeleton_pairs = language.skeleton_pairs(settings, model, training, folder, progress)
+    skeleton_pairs = language.skeleton_pairs(settings, model, training, cache, progress)
     training, captioned = language.with_written_captions(settings, model, training, cache, progress)
     return PairBatches(
         model,

@@ -281,13 +281,23 @@ class Mmi(FromModelFolder):
     def fingerprint(self) -> str:
         """Hash of all that changes any vector; the moment head changes none, so an index outlives another one."""
         switches = self.options.model_dump(mode="json", include={"heads", "lvlm", "inductive"})
-        large = None
-        if self.options.lvlm:
-            read = self.options.llava.model_dump(mode="json", include={"dtype", "bits", "grid"})
-            large = (read, hub.checkpoint_digest(hub.locate(self.options.llava.checkpoint)))
+        large = self._large() if self.options.lvlm else None
         folder = self._folder
         trained = {str(path.relative_to(folder)): file_digest(path) for path in _weights(folder)} if folder else {}
         return digest(self.name, self.vision_fingerprint(), self.towers.digest, switches, large, trained)
+
+    def language_fingerprint(self, adapted: bool) -> str:
+        """Hash of all that changes what the language model says, so that answers outlive other heads; as the base, they
+        outlive every training."""
+        adapter = self.adapter_folder() if adapted else None
+        return digest(
+            "language", self.vision_fingerprint(), self._large(), hub.checkpoint_digest(adapter) if adapter else None
+        )
+
+    def _large(self) -> tuple[dict[str, Any], str]:
+        """Return how the checkpoint of the language model is read, and its digest."""
+        read = self.options.llava.model_dump(mode="json", include={"dtype", "bits", "grid"})
+        return read, hub.checkpoint_digest(hub.locate(self.options.llava.checkpoint))
 
     def batch(self, texts: Sequence[str], features: Sequence[Features], numbers: Sequence[int]) -> dict[str, Any]:
         """Return what `network` trains on: B texts with their videos' features; pairs of one video share its number."""
