@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mmi_tvr import config, models, plugins
+from mmi_tvr import config
 from mmi_tvr.cli._console import command, show_progress
+from mmi_tvr.cli._evaluation_data import ModelChoice, load_model
 from mmi_tvr.errors import UsageError
 from mmi_tvr.experiments import question_ablation
-from mmi_tvr.experiments.moving_shapes_split import mean_searcher, split_features
-from mmi_tvr.protocols import KeyImageMethod, Model
-
-if TYPE_CHECKING:
-    from mmi_tvr.rerank.skeleton import Options
+from mmi_tvr.experiments.question_inputs import split_inputs
+from mmi_tvr.questions import pool
+from mmi_tvr.rerank import skeleton_options
+from mmi_tvr.skeletons.store import SKELETONS_FILE, SkeletonStore
 
 
 def main() -> None:
@@ -50,17 +47,12 @@ def main() -> None:
 def _run(
     args: argparse.Namespace, pools: list[tuple[str, str, str]], weights: list[float], progress: show_progress
 ) -> dict[str, object]:
-    from mmi_tvr.questions import pool
-    from mmi_tvr.rerank import skeleton_options
-
-    settings = config.load(None, args.set)
-    section = models.changed(models.section(args.model), settings.model)
-    model = models.make(section, settings.device)
-    options = skeleton_options(settings.rerank, model)
+    system = load_model(ModelChoice(args.model, None, False, config.load(None, args.set)))
+    options = skeleton_options(system.settings.rerank, system.model)
     cases = question_ablation.cases(
         pool.load(options.text),
         pool.load(options.video),
-        model,
+        system.model,
         seeds=args.seeds,
         other_pools={name: (pool.load(text), pool.load(video)) for name, text, video in pools},
         weights=weights,
@@ -69,43 +61,13 @@ def _run(
     chosen = [case for case in cases if case.name.startswith(prefixes)]
     if not chosen:
         raise UsageError(f"--only {args.only}: there are {', '.join(case.name for case in cases)}")
-    images = models.key_images_by(settings, section)
-    method = plugins.build("keyimages", images.name, images.options)
-    shared = _shared_inputs(args, model, method, options, settings.device, progress)
-    return question_ablation.ablate(shared, chosen, args.output, progress)
-
-
-def _shared_inputs(
-    args: argparse.Namespace,
-    model: Model,
-    method: KeyImageMethod,
-    options: Options,
-    device: str,
-    progress: show_progress,
-) -> question_ablation.SharedInputs:
-    """Return what all rows have in common: a search, a describer and a judge, and the videos with their features."""
-    from mmi_tvr.features.cache import sampling_fingerprint
-    from mmi_tvr.rerank import skeleton
-    from mmi_tvr.skeletons import dataset as skeleton_dataset
-    from mmi_tvr.skeletons.store import SKELETONS_FILE, SkeletonStore
-    from mmi_tvr.types import Query
-
-    split = split_features(args.split, model, method, progress, limit=args.limit, captions=1)
     args.output.mkdir(parents=True, exist_ok=True)
-    store = SkeletonStore(args.output / SKELETONS_FILE)
-    ranker = skeleton.build(options, model=model, views=lambda numbers: {}, store=store, device=device)
-    searcher = mean_searcher(model) if args.mean else model
-    return question_ablation.SharedInputs(
-        model=searcher,
-        samples=split.samples,
-        embeddings=searcher.embed_videos(split.features[:]),
-        queries=np.asarray(searcher.embed_queries([Query(sample.captions[0]) for sample in split.samples])),
-        views=skeleton_dataset.video_views(split.samples, split.features, sampling_fingerprint(model, method)),
-        answerer=ranker.describer.answerer,
-        judge=ranker.judge,
-        options=options,
-        store=store,
-    )
+    with SkeletonStore(args.output / SKELETONS_FILE) as store:
+        shared = split_inputs(
+            args.split, system.model, system.method, options, store, progress,
+            limit=args.limit, mean=args.mean, device=system.settings.device,
+        )  # fmt: skip
+        return question_ablation.ablate(shared, chosen, args.output, progress)
 
 
 def _weight(text: str) -> float:

@@ -14,6 +14,7 @@ from skeleton_inputs import pools, view
 
 from mmi_tvr.errors import AnswerError, UsageError
 from mmi_tvr.experiments import question_ablation
+from mmi_tvr.experiments.question_inputs import SharedInputs
 from mmi_tvr.questions import pool, selection
 from mmi_tvr.questions.pool import PoolQuestion
 from mmi_tvr.rerank.skeleton import Options
@@ -66,10 +67,10 @@ class Compares:
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> question_ablation.SharedInputs:
+def shared(tmp_path: Path) -> SharedInputs:
     """Each caption is nearer to the next video than to its own."""
     eye = np.eye(COUNT, dtype=np.float32)
-    return question_ablation.SharedInputs(
+    return SharedInputs(
         model=FakeModel(),
         samples=[Sample(f"v{at}", Video(tmp_path / f"{at}.mp4"), (f"a colour{at + 1}",)) for at in range(COUNT)],
         embeddings=[Embeddings(row, row[None], np.array([[0.0, 1.0, 0.5]])) for row in eye],
@@ -82,9 +83,7 @@ def shared(tmp_path: Path) -> question_ablation.SharedInputs:
     )
 
 
-def test_questions_that_tell_videos_apart_add_and_others_do_not(
-    shared: question_ablation.SharedInputs, tmp_path: Path
-) -> None:
+def test_questions_that_tell_videos_apart_add_and_others_do_not(shared: SharedInputs, tmp_path: Path) -> None:
     colours, shapes = PoolQuestion("c", COLOURS, "attributes"), PoolQuestion("s", SHAPES, "attributes")
     rows = [
         question_ablation.Case("full", "full knowledge", [colours], [colours]),
@@ -103,6 +102,7 @@ def test_questions_that_tell_videos_apart_add_and_others_do_not(
     table = (tmp_path / "out" / "knowledge.md").read_text(encoding="utf-8")
     assert "| full knowledge | 1, 1 | 100.0 [67.6, 100.0] | +100.0 [+100.0, +100.0] |" in table
     assert "52.4 / 51.2" in table
+    assert question_ablation.table(results, paper={}).splitlines()[3].endswith("| +100.0 [+100.0, +100.0] |")
     question_ablation.curve(results, tmp_path / "curve.png")
     with Image.open(tmp_path / "curve.png") as picture:
         assert picture.size[0] > 500
@@ -110,7 +110,7 @@ def test_questions_that_tell_videos_apart_add_and_others_do_not(
         question_ablation.ablate(shared, [rows[0], rows[0]])
 
 
-def test_weights_of_the_probability_judge_no_pair_again(shared: question_ablation.SharedInputs) -> None:
+def test_weights_of_the_probability_judge_no_pair_again(shared: SharedInputs) -> None:
     colours = [PoolQuestion("c", COLOURS, "attributes")]
     rows = [question_ablation.Case(str(weight), "", colours, colours, weight) for weight in (0.0, 0.01, 1.0)]
     results = question_ablation.ablate(shared, rows)

@@ -85,6 +85,7 @@ def test_groups_are_sorted_by_distance_to_their_centre() -> None:
         np.testing.assert_allclose(clusters.centres[label], centre)
         distances = np.linalg.norm(points[list(group)] - centre, axis=1)
         assert (np.diff(distances) >= -1e-6).all()
+        assert clusters.closest()[label] == group[0]
     assert sorted(each for group in clusters.groups() for each in group) == list(range(15))
 
 

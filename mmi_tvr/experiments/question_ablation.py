@@ -27,16 +27,15 @@ from ..evaluation.rerank import reranked
 from ..protocols import Answerer, Judge, Model
 from ..questions import clustering, selection
 from ..questions.pool import Pool, PoolQuestion
-from ..rerank.skeleton import Options
 from ..skeletons import dataset
-from ..skeletons.skeletons import Describer, VideoView
-from ..skeletons.store import SkeletonStore
-from ..types import Answer, AnswerRequest, Embeddings, FloatArray, Judgement, Sample, Skeleton
+from ..skeletons.skeletons import Describer
+from ..types import Answer, AnswerRequest, Judgement, Sample, Skeleton
 from ..utils.files import SOFTWARE, write_atomically
 from ..utils.installation import require
 from ..utils.progress import Progress, Silent
 from ..utils.tables import interval, markdown_table
 from ..utils.wording import counted
+from .question_inputs import SharedInputs
 
 BASE, FULL = "no-knowledge", "full"
 # Published, text-to-video and video-to-text R@1 on MSR-VTT (table 3).
@@ -50,6 +49,7 @@ PAPER = {
 PLAIN_QUESTION = PoolQuestion("plain", "What happens in this video?", "actions")
 MAX_VIDEO_QUESTIONS = 10  # of the curve
 _SIDES = ("t2v", "v2t")
+_PUBLISHED = "paper (MSR-VTT, quoted)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +63,6 @@ class Case:
     texts: Sequence[PoolQuestion]
     videos: Sequence[PoolQuestion]
     lambda_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SharedInputs:
-    """What all cases share: a test set with one caption a video, its embeddings, views and query vectors, who answers
-    and who judges. `model` is the one that searches."""
-
-    model: Model
-    samples: Sequence[Sample]
-    embeddings: Sequence[Embeddings]
-    queries: FloatArray
-    views: Sequence[VideoView]
-    answerer: Answerer
-    judge: Judge
-    options: Options
-    store: SkeletonStore | None = None
 
 
 def cases(
@@ -117,8 +101,7 @@ def cases(
         rows.append(Case(f"no-clustering-{seed}", title, random_texts, random_videos))
     points = clustering.question_vectors([question.text for question in videos.enabled], model)
     for count in range(1, min(MAX_VIDEO_QUESTIONS, len(videos.enabled)) + 1):
-        clusters = clustering.cluster(points, count).groups()
-        nearest = [videos.enabled[members[0]] for members in clusters]
+        nearest = [videos.enabled[number] for number in clustering.cluster(points, count).closest()]
         rows.append(Case(f"videos-{count}", counted(count, "video question"), text, nearest))
     for name, (other_texts, other_videos) in (other_pools or {}).items():
         rows.append(Case(name, name, _selected_or_all(other_texts), _selected_or_all(other_videos)))
@@ -162,18 +145,23 @@ def ablate(
     return results
 
 
-def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the rows as Markdown."""
-    paper = "paper (MSR-VTT, quoted)"
-    rows = [["case", "questions (text, video)", "T2V R@1", "gain over none", "V2T R@1", "gain", paper]]
+def table(results: Mapping[str, Mapping[str, Any]], paper: Mapping[str, tuple[float, float]] = PAPER) -> str:
+    """Return the rows as Markdown.
+
+    Args:
+        results: by the names of the cases.
+        paper: published R@1 of both directions by the name of a case; without any, the table has no column for them.
+    """
+    header = ["case", "questions (text, video)", "T2V R@1", "gain over none", "V2T R@1", "gain", _PUBLISHED]
+    rows = [header]
     first = next(iter(results.values()), None)
     if first is not None:
-        rows.append(_cells("no knowledge: the search alone", "-", first["searched"], None, PAPER[BASE]))
+        rows.append(_cells("no knowledge: the search alone", "-", first["searched"], None, paper.get(BASE)))
     for name, result in results.items():
         questions = f"{result['questions']['text']}, {result['questions']['video']}"
-        published = PAPER.get(name.rstrip("-0123456789"))
+        published = paper.get(name.rstrip("-0123456789"))
         rows.append(_cells(result["title"], questions, result["reranked"], result["gains"], published))
-    return "\n".join(markdown_table(rows))
+    return "\n".join(markdown_table(rows if paper else [row[:-1] for row in rows]))
 
 
 def write(folder: Path, results: Mapping[str, Any]) -> None:

@@ -48,6 +48,10 @@ class Clustering:
         order = np.lexsort((np.arange(len(self.labels)), self.distances))
         return tuple(tuple(order[self.labels[order] == label].tolist()) for label in range(self.k))
 
+    def closest(self) -> tuple[int, ...]:
+        """Return the number of the question that is closest to the centre of each cluster."""
+        return tuple(members[0] for members in self.groups())
+
 
 def words(text: str) -> list[str]:
     """Return the words of a text in lower case (decision), without punctuation; text without spaces is one word.
