@@ -115,6 +115,8 @@ def _listed() -> Iterator[tuple[str, Measurement]]:
     yield "weights", Measurement("docs/reranking.md", words)
     words = (*knowledge, "--output", "{run}/weights-mean", "--mean", "--weights", "0.1,0.3", "--only", "lambda_s")
     yield "weights-mean", Measurement("docs/reranking.md", words)
+    words = ("measure_proposals.py", "--model", "moving-shapes")
+    yield "proposals", Measurement("docs/reranking.md", words)
     yield "levels", Measurement(results, ("measure_levels.py",))
     yield "closer-look", Measurement(results, ("measure_moments.py",))
     for name, words in _translations():
