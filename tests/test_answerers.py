@@ -276,7 +276,9 @@ def test_without_its_adapter_a_trained_model_answers_as_the_base_does(
     assert answers == readable(transformers(model).answer(requests))
     assert answers != readable(as_trained.answer(requests))
     assert as_base.fingerprint() != as_trained.fingerprint()
-    assert as_base.fingerprint() == transformers(model, adapter=False).fingerprint(), "training costs the base no answer"
+    assert as_base.fingerprint() == transformers(model, adapter=False).fingerprint(), (
+        "training costs the base no answer"
+    )
     np.testing.assert_array_equal(trained.embed_queries(query), before)  # which is adapted, as ever
 
 

@@ -113,7 +113,9 @@ class LlavaJudge:
         return judgements
 
     def visual_fingerprint(self) -> str:
-        return digest("looks", self.model.language_fingerprint(adapted=True), self._options.visual_prompt_template.model_dump())
+        return digest(
+            "looks", self.model.language_fingerprint(adapted=True), self._options.visual_prompt_template.model_dump()
+        )
 
     def _look_at(self, llava: Llava, text: str, videos: Sequence[ShownVideo]) -> list[Judgement | AnswerError]:
         budget = current()
