@@ -65,9 +65,10 @@ def measured_tables(model: str, changes: list[str], limit: int, count: int, seed
         progress.begin("features of train", len(samples))
         cache = FeatureCache(array_cache.folder() / "features")
         examples = prepare_examples(samples, system.model, system.method, cache, progress.advance)
+        proposer = question_proposals.proposer(options.answerer, system.model, system.settings.device)
         proposed = [
             question_proposals.propose(
-                about, examples, shared.answerer, system.model, progress, count=count, questions=CHOSEN, seed=seed
+                about, examples, proposer, system.model, progress, count=count, questions=CHOSEN, seed=seed
             )
             for about in pool.ABOUT
         ]

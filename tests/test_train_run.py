@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -166,7 +167,9 @@ def test_a_model_is_trained_by_ranking_on_all_captions(
 
 
 def test_skeletons_join_the_training(training_cache: Path, tmp_path: Path) -> None:
-    """L_s beside L_r: pairs from the run's own answers, hard negatives from its own search."""
+    """L_s beside L_r: pairs from the model's own answers, hard negatives from its own search."""
+    cache = tmp_path / "cache"
+    shutil.copytree(training_cache, cache, ignore=shutil.ignore_patterns("skeletons.sqlite*"))
     stages = "[{name: joint, steps: 2, weights: {contrastive: 0.6, skeleton: 0.3}}]"
     answerer = "{name: fake}"
     options = [
@@ -175,11 +178,11 @@ def test_skeletons_join_the_training(training_cache: Path, tmp_path: Path) -> No
         f"rerank={{answerer: {answerer}, lambda_s: 0.05}}",
         "data.skeletons={videos: 8, near: 3}",
     ]
-    outcome = run(load(CONFIG, options), tmp_path / "run", cache=training_cache, cpu=True)
+    outcome = run(load(CONFIG, options), tmp_path / "run", cache=cache, cpu=True)
     assert outcome.finished
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(line["loss/skeleton"] > 0 for line in lines)
-    assert (training_cache / "skeletons.sqlite").is_file(), "where another run of the same answerer finds the answers"
+    assert (cache / "skeletons.sqlite").is_file(), "where another run of the same answerer finds the answers"
     trained = models.make(models.section(str(tmp_path / "run" / "model")), "cpu")
     assert trained.rerank_section() == {"name": "skeleton", "answerer": {"name": "fake"}, "lambda_s": 0.05}
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .. import prompt_templates
+from .. import plugins, prompt_templates
+from ..config import Section
 from ..protocols import Answerer, Model
 from ..questions import clustering
 from ..questions.examples import Example
@@ -68,6 +69,21 @@ def propose(
     )  # fmt: skip
     enabled = [replace(question, enabled=True) for question in result.kept]
     return ProposedQuestions(SOURCES[about], result, _closest(enabled, model, questions, seed))
+
+
+def proposer(section: Section, model: Model, device: str) -> Answerer:
+    """Return the answerer of a section of settings, with as many words for a question as `prompts generate` gives it.
+
+    Args:
+        section: The answerer and its options; one that does not know `max_tokens` gets none.
+        model: Whose language model answers, unless the options name another one.
+        device: Where it runs.
+    """
+    words = {"max_tokens": prompt_templates.generate().max_tokens}
+    known = plugins.load("answerers", section.name).Options.model_fields
+    options = {**{name: value for name, value in words.items() if name in known}, **section.options}
+    answerer: Answerer = plugins.build("answerers", section.name, options, device=device, model=model)
+    return answerer
 
 
 def compared_cases(

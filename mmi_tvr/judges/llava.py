@@ -78,8 +78,7 @@ class LlavaJudge:
     def fingerprint(self) -> str:
         adapter = judge_adapter(self.model)
         weights = (hub.checkpoint_digest(adapter),) if adapter else ()
-        language = self.model.language_fingerprint(adapted=adapter is None)
-        return digest("judge", language, *weights, self.template.model_dump())
+        return digest("judge", self.model.language_fingerprint(adapted=True), *weights, self.template.model_dump())
 
     def judge(
         self, text: str, videos: Sequence[str], advance: Callable[[], object] = lambda: None

@@ -81,10 +81,11 @@ def from_clustering(
         seed: of the clustering.
     """
     enabled = pool.enabled
+    ids = chosen or [enabled[number].id for number in clustering.closest()]
     clusters = []
     for number, members in enumerate(clustering.groups()):
         distances = {enabled[member].id: float(clustering.distances[member]) for member in members}
-        clusters.append(QuestionCluster(chosen[number] if chosen else enabled[members[0]].id, distances))
+        clusters.append(QuestionCluster(ids[number], distances))
     return Selection(
         about=pool.about,
         pool=pool.digest(),

@@ -90,19 +90,18 @@ def skeleton_pairs(
     options = skeleton_options(settings.rerank, model)
 
     def make() -> SkeletonPairs:
-        cache.mkdir(parents=True, exist_ok=True)
-        store = SkeletonStore(cache / SKELETONS_FILE)
-        return skeletons.make(
-            model,
-            skeleton_reranking.describer(options, model=model, store=store, device=settings.device),
-            training.samples,
-            features,
-            training.usable[: settings.data.skeletons.videos],
-            sampling=sampling_fingerprint(model, key_images(settings)),
-            negatives=settings.data.skeletons.near,
-            seed=settings.train.seed,
-            progress=progress,
-        )
+        with _opened_store(cache) as store:
+            return skeletons.make(
+                model,
+                skeleton_reranking.describer(options, model=model, store=store, device=settings.device),
+                training.samples,
+                features,
+                training.usable[: settings.data.skeletons.videos],
+                sampling=sampling_fingerprint(model, key_images(settings)),
+                negatives=settings.data.skeletons.near,
+                seed=settings.train.seed,
+                progress=progress,
+            )
 
     return distributed.from_first(make)
 
@@ -133,12 +132,12 @@ def with_written_captions(
     options = skeleton_options(settings.rerank, model)
 
     def write() -> dict[int, str]:
-        cache.mkdir(parents=True, exist_ok=True)
         answerer = skeleton_reranking.describer(options, model=model, device=settings.device).answerer
-        writer = Describer((), (_CaptionQuestion(question),), answerer, SkeletonStore(cache / SKELETONS_FILE))
         views = video_views(training.samples, features, sampling_fingerprint(model, key_images(settings)), others)
         progress.begin("writing captions", len(others))
-        answers = [answer for (answer,) in writer.video_skeletons(views, progress.advance)]
+        with _opened_store(cache) as store:
+            writer = Describer((), (_CaptionQuestion(question),), answerer, store)
+            answers = [answer for (answer,) in writer.video_skeletons(views, progress.advance)]
         captions = {number: answer.text for number, answer in zip(others, answers, strict=True) if answer.text}
         if others and not captions:
             raise UsageError(f"data.written: no caption of {counted(len(others), 'video')}: {answers[0].error}")
@@ -178,22 +177,21 @@ def teacher(
     options = skeleton_options(settings.rerank, model)
 
     def make() -> Teacher:
-        cache.mkdir(parents=True, exist_ok=True)
-        store, device = SkeletonStore(cache / SKELETONS_FILE), settings.device
-        return teachers.make(
-            model,
-            skeleton_reranking.describer(options, model=model, store=store, device=device),
-            _judge(settings, options, model),
-            training.samples,
-            features,
-            training.usable,
-            _drawn_captions(training, numbers, settings.data.distill.captions),
-            joint=options.joint_score,
-            sampling=sampling_fingerprint(model, key_images(settings)),
-            candidates=settings.data.distill.candidates,
-            temperature=settings.data.distill.temperature,
-            progress=progress,
-        )
+        with _opened_store(cache) as store:
+            return teachers.make(
+                model,
+                skeleton_reranking.describer(options, model=model, store=store, device=settings.device),
+                _judge(settings, options, model),
+                training.samples,
+                features,
+                training.usable,
+                _drawn_captions(training, numbers, settings.data.distill.captions),
+                joint=options.joint_score,
+                sampling=sampling_fingerprint(model, key_images(settings)),
+                candidates=settings.data.distill.candidates,
+                temperature=settings.data.distill.temperature,
+                progress=progress,
+            )
 
     return distributed.from_first(make)
 
@@ -207,6 +205,11 @@ def _drawn_captions(training: SplitData, numbers: Sequence[int], count: int) -> 
         places = np.sort(dice.permutation(len(captions))[:count])
         drawn += [CaptionOf(captions[place], number) for place in places]
     return drawn
+
+
+def _opened_store(cache: Path) -> SkeletonStore:
+    cache.mkdir(parents=True, exist_ok=True)
+    return SkeletonStore(cache / SKELETONS_FILE)
 
 
 def _stored(training: SplitData) -> StoredFeatures:

@@ -287,8 +287,8 @@ class Mmi(FromModelFolder):
         return digest(self.name, self.vision_fingerprint(), self.towers.digest, switches, large, trained)
 
     def language_fingerprint(self, adapted: bool) -> str:
-        """Hash of all that changes what the language model says, so that answers outlive other heads; as the base, they
-        outlive every training."""
+        """Return the hash of all that changes what the language model says: answers outlive other heads, and those of
+        the base outlive every training."""
         adapter = self.adapter_folder() if adapted else None
         return digest(
             "language", self.vision_fingerprint(), self._large(), hub.checkpoint_digest(adapter) if adapter else None
