@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from train_shapes import ROOT, SMALL
 
 from mmi_tvr import models
@@ -21,7 +21,7 @@ from mmi_tvr.evaluation.nothing_found import NothingToLose, Trials
 from mmi_tvr.experiments.pretrain.bundle import bundle
 from mmi_tvr.experiments.pretrain.matching import bundle_matching
 from mmi_tvr.experiments.pretrain.moments import bundle_moments
-from mmi_tvr.protocols import LocatingModel
+from mmi_tvr.protocols import AnsweringModel, LocatingModel
 from mmi_tvr.train.run import run
 from mmi_tvr.train.settings import load
 from mmi_tvr.types import MatchLaw
@@ -41,6 +41,11 @@ def test_a_moment_head_is_trained_beside_what_stays_as_it_is(training_cache: Pat
     assert not any(torch.allclose(former[name].float(), head[name], atol=0.02) for name in head if "linear" in name)
     model = models.make(models.trained_section(str(tmp_path / "model")), "cpu")
     assert isinstance(model, LocatingModel)
+    bundled_model = models.make(models.trained_section("moving-shapes"), "cpu")
+    assert isinstance(model, AnsweringModel)
+    assert isinstance(bundled_model, AnsweringModel)
+    assert model.fingerprint() == bundled_model.fingerprint()  # what was indexed with the one is found with the other
+    assert model.language_fingerprint(adapted=True) == bundled_model.language_fingerprint(adapted=True)
     numbers = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
     assert numbers["loss/moments"] == numbers["loss"] > 0
     assert 0 < numbers["validation"] == outcome.best.value < 100
@@ -66,7 +71,8 @@ def test_a_moment_head_is_trained_beside_what_stays_as_it_is(training_cache: Pat
     with pytest.raises(UsageError, match="no run with validation data wrote it"):
         bundle_moments(silent, package, limit=2)
     assert before == {path: path.read_bytes() for path in before}, "what was refused changes nothing"
-    (package / "heads.safetensors").write_bytes((tmp_path / "model" / "heads.safetensors").read_bytes())
+    changed = {name: tensor + 1 for name, tensor in load_file(package / "heads.safetensors").items()}
+    save_file(changed, package / "heads.safetensors")
     with pytest.raises(UsageError, match="trained beside other weights"):
         bundle_moments(tmp_path / "model", package, limit=2)
 

@@ -207,6 +207,34 @@ def save_tensors(network: Any, path: Path, names: Collection[str] | None = None)
     write_atomically(path, save(tensors))
 
 
+def keep_unchanged(source: Path, folder: Path, weights: str, *settings: str) -> None:
+    """Give a file that was written again, and in which no number changed, the bytes that it had.
+
+    Fingerprints go by bytes, and what was read in 16 bits is written in 32: without this, an index and answers would
+    be made anew.
+
+    Args:
+        source: the folder that was read.
+        folder: the one that was written.
+        weights: the file of tensors, by its name in both; nothing happens where one of them has none.
+        settings: files that go with it.
+    """
+    before, after = source / weights, folder / weights
+    if before.is_file() and after.is_file() and _same_values(before, after):
+        for name in (weights, *settings):
+            write_atomically(folder / name, (source / name).read_bytes())
+
+
+def _same_values(path: Path, other: Path) -> bool:
+    import torch
+    from safetensors.torch import load_file
+
+    tensors, others = load_file(path), load_file(other)
+    return tensors.keys() == others.keys() and all(
+        torch.equal(tensor.float(), others[name].float()) for name, tensor in tensors.items()
+    )
+
+
 def load_tensors(
     network: Any,
     path: Path,

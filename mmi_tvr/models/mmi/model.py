@@ -21,7 +21,7 @@ from ...types import Embeddings, Features, FloatArray, MatchLaw, Pixels, Query, 
 from ...utils.hashing import digest, file_digest
 from ...utils.loading import late_property
 from ...utils.wording import model_title
-from .._folder import FromModelFolder, ModelSettings, TrainedOptions, load_tensors, save_tensors, write
+from .._folder import FromModelFolder, ModelSettings, TrainedOptions, keep_unchanged, load_tensors, save_tensors, write
 from .._score_law import ScoreLawOptions, scores_as_measured
 
 if TYPE_CHECKING:
@@ -325,7 +325,7 @@ class Mmi(FromModelFolder):
         about the training; plain values. rerank: the settings section of re-ranking that goes with it. Laws were
         measured with other weights and stay behind.
         """
-        from ...encoders import lora
+        from ...encoders import lora, lora_file
 
         folder.mkdir(parents=True, exist_ok=True)
         network = self.network
@@ -335,6 +335,10 @@ class Mmi(FromModelFolder):
                 save_tensors(network, folder / file, names)
         if network.llava is not None and network.llava.adapted:
             lora.save(network.llava.model, folder / ADAPTER)
+        if self._folder:
+            for file in (HEADS, *_ON_VECTORS.values()):
+                keep_unchanged(self._folder, folder, file)
+            keep_unchanged(self._folder / ADAPTER, folder / ADAPTER, lora_file.WEIGHTS, lora_file.SETTINGS)
         options = self.options.model_dump(mode="json", exclude=_OF_A_RUN)
         for name in ("moment_head", "matching_head"):
             if options[name] is None:
