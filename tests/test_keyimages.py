@@ -112,10 +112,33 @@ def test_shots_are_cut_where_pyscenedetect_says() -> None:
     assert len(plugins.build("keyimages", "scenes", {"threshold": 255}).choose(frames, 6.0)) == 1
 
 
+def test_shots_are_measured_in_seconds_where_frames_are_not_evenly_spaced() -> None:
+    """One picture that stays for a minute, and then two a second: they are no shots of five seconds."""
+    needs_extra("scenes")
+    levels = [10] * 5 + [200] * 2 + [10] * 6 + [200] * 8
+    times = np.append(0.0, 60 + 0.5 * np.arange(len(levels) - 1))
+    frames = Frames(times, plain(levels).pixels)
+    starts = {
+        length: [shot.start for shot in plugins.build("keyimages", "scenes", {"min_length": length}).choose(frames, 70)]
+        for length in (0.5, 5)
+    }
+    assert starts == {0.5: [0.0, times[5], times[7], times[13]], 5: [0.0, times[5]]}
+
+
+@pytest.mark.parametrize("fps", [2.0, 1.9, 2.2])
+def test_a_shot_may_be_as_near_to_the_shortest_as_its_frames_come(fps: float) -> None:
+    """Two frames of half a second are one second, whatever the rate of the file makes of it."""
+    needs_extra("scenes")
+    frames = plain([10] * 4 + [200] * 2 + [90] * 4, 1 / fps)
+    images = plugins.build("keyimages", "scenes").choose(frames, 10 / fps)
+    assert [image.start for image in images] == [0.0, frames.times[4], frames.times[6]]
+
+
 def test_without_pyscenedetect_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scenedetect", None)
-    with pytest.raises(MissingExtra, match=r"scenes"):
-        plugins.build("keyimages", "scenes").choose(plain([0, 250]), 1.0)
+    for module in ("scenedetect", "cv2"):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(MissingExtra, match=rf"{module} is not installed.*scenes"):
+            plugins.build("keyimages", "scenes").choose(plain([0, 250]), 1.0)
 
 
 def test_a_still_video_has_one() -> None:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 
-from ..types import Frames, KeyImage
+from ..types import FloatArray, Frames, KeyImage
 from ..utils.hashing import digest
 from ..utils.installation import require
 from ._common import SamplingOptions, check, tile
 
 _EXTRA = "scenes"
 _CHANGE = "content_val"  # what the detector calls its measure
+_TICKS = 1_000_000  # of a second: the frame rate that the detector is told, so that its frame numbers are times
+_VERSION = 2  # of the choice itself; part of the fingerprint
 
 
 class Options(SamplingOptions):
@@ -51,26 +54,33 @@ class Scenes:
         return tile(frames, starts, middles, duration)
 
     def fingerprint(self) -> str:
-        return digest("scenes", self._options.model_dump())
+        return digest("scenes", _VERSION, self._options.model_dump())
 
     def _cuts(self, frames: Frames, duration: float) -> dict[int, float]:
         """Return by how much the picture changes at each cut, by the number of the frame that begins the shot."""
+        require("cv2", _EXTRA)  # PySceneDetect can be installed without it
         scenedetect = require("scenedetect", _EXTRA)
         manager = require("scenedetect.stats_manager", _EXTRA).StatsManager()
-        rate = max(len(frames) / duration, 1e-3) if duration > 0 else self.fps  # of the frames that were sampled
         detector: Any = scenedetect.ContentDetector(
-            threshold=self._options.threshold, min_scene_len=max(1, round(self._options.min_length * rate))
+            threshold=self._options.threshold, min_scene_len=self._shortest(frames.times, duration)
         )
         detector.stats_manager = manager
-        times = [scenedetect.FrameTimecode(number, fps=rate) for number in range(len(frames))]
+        ticks = [round(seconds * _TICKS) for seconds in frames.times.tolist()]
+        numbers = {tick: number for number, tick in enumerate(ticks)}
+        times = [scenedetect.FrameTimecode(tick, fps=float(_TICKS)) for tick in ticks]
         cuts = [
             cut
             for time, picture in zip(times, frames.pixels, strict=True)
             for cut in detector.process_frame(time, picture[..., ::-1].copy())  # it reads blue first
         ]
         cuts += detector.post_process(times[-1])
-        return {
-            cut.frame_num: manager.get_metrics(cut, [_CHANGE])[0] or 0.0
-            for cut in cuts
-            if 0 < cut.frame_num < len(frames)
-        }
+        changes = {numbers[cut.frame_num]: manager.get_metrics(cut, [_CHANGE])[0] or 0.0 for cut in cuts}
+        return {number: change for number, change in changes.items() if number > 0}
+
+    def _shortest(self, times: FloatArray, duration: float) -> int:
+        """Return the ticks of the shortest shot, as near to `min_length` as frames at these seconds (N,) come.
+
+        Where some of them stay on screen for long, the usual step between two is far below the mean one.
+        """
+        step = min(float(np.median(np.diff(times, prepend=0.0))), duration / len(times))
+        return max(1, round((self._options.min_length - step / 2) * _TICKS))
