@@ -349,6 +349,36 @@ def test_ranks_do_not_depend_on_how_large_vectors_are(size: float, kind: str, me
     assert 0 < usual.t2v.r1 < 100
 
 
+def test_dot_products_beside_very_long_vectors_keep_their_order() -> None:
+    """Divided by the longest ones, the products of all others are too small for float32."""
+    rng = np.random.default_rng(0)
+    video = rng.standard_normal((40, 8))
+    text = video + rng.standard_normal((40, 8))
+    for vectors in (video, text):
+        vectors *= 1e-10
+        vectors[3] *= 1e40
+    exact = text.astype(np.longdouble) @ video.astype(np.longdouble).T
+    report = evaluate_embeddings(text, video, metric="dot")
+    right = [{row} for row in range(40)]
+    assert report.t2v.mnr == pytest.approx(np.mean(naive_ranks(exact, right)))
+    assert report.v2t.mnr == pytest.approx(np.mean(naive_ranks(exact.T, right)))
+
+
+def test_one_video_leaves_an_interval_open() -> None:
+    """Nothing can be drawn of one group: its interval is no point, and a difference no evidence."""
+    video = np.eye(8)
+    report = evaluate_embeddings(video[[0, 0, 1, 2]], video, [0] * 4)
+    assert report.t2v.r1 == 50
+    low, high = report.t2v.ci95["R@1"]
+    assert low < 10
+    assert high > 90
+    low, high = report.t2v.ci95["MnR"]
+    assert low < report.t2v.mnr < high
+    better = {"A": video[[0, 1, 1, 2]], "B": video[[0, 0, 0, 0]]}
+    compared = evaluate_matrices(better, make_truth([0] * 4, 8)).comparisons[0]
+    assert compared.differences["t2v"]["R@1"].p == 1
+
+
 @pytest.mark.parametrize(
     "truth",
     [

@@ -12,6 +12,7 @@ from ..utils.intervals import wilson
 from ..utils.wording import counted
 
 _CELLS = 1 << 19  # draws held at once
+_NO_WIDTH = 1e-9  # percent
 
 
 def numbered_groups(groups: Sequence[Hashable] | None, count: int) -> IdArray:
@@ -24,6 +25,20 @@ def numbered_groups(groups: Sequence[Hashable] | None, count: int) -> IdArray:
         )
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
+
+
+def drawn_numbers(numbers: IdArray) -> IdArray:
+    """Return the number of what each row is drawn with, of the numbers of groups: of one group alone, each by itself.
+
+    >>> drawn_numbers(np.array([0, 0, 1])).tolist(), drawn_numbers(np.array([0, 0, 0])).tolist()
+    ([0, 0, 1], [0, 1, 2])
+    """
+    return numbers if numbers.any() else np.arange(len(numbers))
+
+
+def is_point(low: float, high: float) -> bool:
+    """Return whether an interval has no width (but for rounding): all resamples said the same."""
+    return high - low < _NO_WIDTH
 
 
 def group_draws(groups: int, resamples: int, seed: int, height: int) -> Iterator[IdArray]:
@@ -61,22 +76,23 @@ def mean_with_ends(
 def share_with_ends(hits: Sequence[bool], groups: Sequence[Hashable] | None = None) -> tuple[float, float, float]:
     """Return the share of hits (N,) in percent, and the ends of its 95 % interval.
 
-    Where all of them agree, every resample says the same: the interval is Wilson's there, with the groups as the sample
-    size.
+    Where every resample says the same (all of them agree, or there is one group), the interval is Wilson's, with the
+    groups as the sample size.
 
     groups: As in `mean_with_ends`.
 
     >>> [round(number, 1) for number in share_with_ends([True] * 100, [1] * 50 + [2] * 50)]
     [100.0, 34.2, 100.0]
     """
-    share = float(np.mean(hits))
-    if share in (0.0, 1.0):
-        return 100 * share, *wilson(share, int(numbered_groups(groups, len(hits)).max()) + 1)
-    return mean_with_ends(np.where(hits, 100.0, 0.0), groups)
+    count = int(numbered_groups(groups, len(hits)).max()) + 1
+    share, low, high = mean_with_ends(np.where(hits, 100.0, 0.0), groups)
+    return share, *(wilson(share / 100, count) if count == 1 or is_point(low, high) else (low, high))
 
 
 def resampled_means(values: FloatArray, numbers: IdArray, resamples: int, seed: int = 0) -> FloatArray:
-    """Return the means (resamples, C) of values (N, C) over whole groups that are drawn with replacement."""
+    """Return the means (resamples, C) of values (N, C) over whole groups that are drawn with replacement; of one group
+    alone, over single rows."""
+    numbers = drawn_numbers(numbers)
     groups = int(numbers.max()) + 1
     sums = np.zeros((groups, values.shape[1] + 1))
     np.add.at(sums, numbers, np.column_stack([values, np.ones(len(values))]))  # the last column: rows of each group

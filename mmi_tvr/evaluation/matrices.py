@@ -24,6 +24,7 @@ from .report import Report
 BLOCK = 256  # rows that are read or scored at once
 _SUSPICION = 0.2  # decision: how much closer a transposed matrix must be (correlation) before a remark says so
 _LEAST_SIDE = 8  # smaller matrices correlate by chance
+_BITS = 24  # of a number in float32
 Metric = Literal["cosine", "dot"]
 
 
@@ -185,7 +186,7 @@ def evaluate_embeddings(
         truth: For each caption the number of its video, or of all that are right, or booleans (N, M); None: the i-th
             caption describes the i-th video.
         metric: "cosine" or "dot". Cosines that differ by less than 1e-6 are ties, and so are dot products that are
-            equal in float32.
+            equal in the 24 bits of float32.
         name: Of the system, for the table.
 
     Returns:
@@ -218,8 +219,7 @@ def evaluate_embeddings(
     def products() -> Iterator[FloatArray]:
         for start in range(0, len(texts), BLOCK):
             block = texts[start : start + BLOCK] @ videos.T
-            # Of a dot product the last bits hang on where in the block it stands: float32 has none of them.
-            yield block if metric == "cosine" else block.astype(np.float32)
+            yield block if metric == "cosine" else _rounded(block)
 
     ranks = metrics.both_directions(products, pairs.ground_truth, SCORE_TOLERANCE if metric == "cosine" else 0.0)
     t2v, v2t = pairs.groups.summary(ranks)
@@ -312,10 +312,20 @@ def _unit(vectors: FloatArray, side: str) -> FloatArray:
 
 
 def _about_one(vectors: FloatArray) -> FloatArray:
-    """Return vectors as float64, divided by one power of two, so that no product of them leaves the range of float32;
-    the order of products stays."""
+    """Return vectors as float64, divided by one power of two, so that no product of them is too large; the order of
+    products stays."""
     scaled: FloatArray = np.ldexp(vectors.astype(np.float64), -math.frexp(float(np.abs(vectors).max()))[1])
     return scaled
+
+
+def _rounded(products: FloatArray) -> FloatArray:
+    """Return dot products with the 24 bits of float32: further ones hang on where in a block a product stands.
+
+    They keep the range of float64: beside one long vector the products of all others may be too small for float32.
+    """
+    mantissas, exponents = np.frexp(products)
+    rounded: FloatArray = np.ldexp(np.rint(np.ldexp(mantissas, _BITS)), exponents - _BITS)
+    return rounded
 
 
 def _centred(matrix: FloatArray) -> FloatArray:

@@ -28,7 +28,7 @@ from ..errors import MetricsError
 from ..types import FloatArray, IdArray
 from ..utils.intervals import wilson
 from ..utils.wording import counted
-from .bootstrap import group_draws, numbered_groups, two_sided_p
+from .bootstrap import drawn_numbers, group_draws, is_point, numbered_groups, two_sided_p
 from .score_blocks import CELLS, Blocks, GroundTruth, RightPairs, slices
 
 PROTOCOL: Mapping[str, str] = {"t2v": "every caption", "v2t": "best caption"}
@@ -215,8 +215,9 @@ def summary(
 
     Captions of one video rise and fall together, so whole groups are drawn, with replacement (cluster bootstrap,
     decision: drawing captions would show intervals that are too narrow). The candidates stay as they are, so an
-    interval speaks of other queries to this collection. Where a recall is 0 or 100 %, every resample says the same; the
-    interval is Wilson's (1927) there, with the groups as the sample size (decision: the queries of a group are one).
+    interval speaks of other queries to this collection. Where every resample has the same recall (0 or 100 %, or one
+    group alone), the interval is Wilson's (1927), with the groups as the sample size (decision: the queries of a group
+    are one). The ranks of one group alone are drawn one by one.
 
     Args:
         query_ranks: 1-based ranks (N,).
@@ -236,11 +237,12 @@ def summary(
     r1, r5, r10, mdr, mnr = _statistics(np.sort(ranked), np.ones((1, len(ranked)), dtype=np.int64))[:, 0].tolist()
     intervals = {}
     if resamples:
-        ends = np.percentile(_resampled(ranked, group_numbers, resamples, seed), [2.5, 97.5], axis=1)
+        ends = np.percentile(_resampled(ranked, drawn_numbers(group_numbers), resamples, seed), [2.5, 97.5], axis=1)
         intervals = {name: (float(low), float(high)) for name, low, high in zip(NAMES, *ends, strict=True)}
+        group_count = int(group_numbers.max()) + 1
         for name, recall in zip(NAMES, (r1, r5, r10), strict=False):
-            if recall in (0.0, 100.0):
-                intervals[name] = wilson(recall / 100, int(group_numbers.max()) + 1)
+            if group_count == 1 or is_point(*intervals[name]):
+                intervals[name] = wilson(recall / 100, group_count)
     return Metrics(len(ranked), r1, r5, r10, mdr, mnr, intervals)
 
 
@@ -264,7 +266,8 @@ def paired_bootstrap(
     """Return how much `contender` is above `baseline`, by name of the number.
 
     The same groups are drawn for both (paired bootstrap; Efron and Tibshirani 1993, chapters 13 and 16), which takes
-    out what makes queries hard for either.
+    out what makes queries hard for either. One group alone is no evidence: p is 1, and its queries are drawn one by
+    one.
 
     Args:
         baseline: 1-based ranks (N,) of one run.
@@ -283,11 +286,11 @@ def paired_bootstrap(
     before, after = (summary(side, resamples=0).values() for side in (baseline, contender))
     group_numbers = numbered_groups(groups, len(baseline))
     resampled_before, resampled_after = (
-        _resampled(np.asarray(side), group_numbers, resamples, seed) for side in (baseline, contender)
+        _resampled(np.asarray(side), drawn_numbers(group_numbers), resamples, seed) for side in (baseline, contender)
     )
     gaps = resampled_after - resampled_before  # (5, S)
     low, high = np.percentile(gaps, [2.5, 97.5], axis=1)
-    p = two_sided_p(gaps.T)
+    p = two_sided_p(gaps.T) if group_numbers.any() else np.ones(len(NAMES))
     return {
         name: Difference(after[name] - before[name], float(low[row]), float(high[row]), float(p[row]))
         for row, name in enumerate(NAMES)
