@@ -112,6 +112,12 @@ def test_the_protocols_of_mteb_are_kept(samples: list[Sample]) -> None:
     assert MtebModel(ours).mteb_model_meta.name == "mmi-tvr/fake"
 
 
+@pytest.mark.parametrize("name", ["", "colours", "somebody/", "/colours", " / "])
+def test_a_model_has_a_name_that_mteb_takes(name: str) -> None:
+    with pytest.raises(UsageError, match="it needs owner/model"):
+        MtebModel(encoder(FakeModel()), name)
+
+
 def rows(**columns: Any) -> Any:
     from datasets import Dataset
 
@@ -244,6 +250,11 @@ def test_what_is_no_task_is_said(samples: list[Sample]) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             retrieval_task(Listed(listed), "Odd").load_data()
+    for name in ("", "..", "a/b", "x" * 201, "短" * 80):
+        with pytest.raises(UsageError, match="is no name of a task"):
+            retrieval_task(Listed(samples), name)
+    with pytest.raises(UsageError, match="no direction is called 'v2v'; there are: t2v, v2t"):
+        retrieval_task(Listed(samples), "Odd", "v2v")  # type: ignore[arg-type]
     for contrast, pairs, message in (
         ("test", 3, "no contrast is called 'test'; there are: order"),
         ("order", 0, "count"),

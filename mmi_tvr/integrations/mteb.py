@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -48,6 +48,7 @@ _MODALITIES = ("text", "image", "video", "audio")
 _LANGUAGES = ["eng-Latn", "zho-Hans"]
 _BLOCK_SIZE = 256  # rows whose files, or scores, are held at once
 _SPLIT = "test"
+_NAME_LENGTH = 200  # bytes: most file systems allow 255, with the suffix
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,15 @@ class MtebModel:
     """An encoder as mteb's `EncoderProtocol` and `SearchProtocol`."""
 
     def __init__(self, encoder: Encoder, name: str | None = None) -> None:
-        """Take an encoder; `name`, "owner/model", stands in mteb's results instead of "mmi-tvr/<model>"."""
+        """Take an encoder; `name`, "owner/model", stands in mteb's results instead of "mmi-tvr/<model>".
+
+        Raises UsageError where the name lacks one of the two.
+        """
         self._encoder = encoder
-        self._name = name or f"mmi-tvr/{encoder.model.name}"
+        self._name = f"mmi-tvr/{encoder.model.name}" if name is None else name
+        owner, _, model = self._name.partition("/")
+        if not (owner.strip() and model.strip()):
+            raise UsageError(f"{self._name!r} is no name of a model in mteb's results: it needs owner/model")
         self._corpus: _Encoded | None = None
         self._corpus_ids: Sequence[str] = ()
 
@@ -208,7 +215,12 @@ def retrieval_task(dataset: Dataset, name: str, direction: Direction = "t2v") ->
         dataset: Of whole files with captions. One that is generated is rendered when the task is loaded.
         name: Of the task, in mteb's results.
         direction: "t2v" finds videos for captions, "v2t" captions for videos.
+
+    Raises:
+        UsageError: Where there is no such direction, or no file could be called by the name.
     """
+    if direction not in get_args(Direction):
+        raise UsageError(f"no direction is called {direction!r}; there are: {', '.join(get_args(Direction))}")
     description = f"Each {'caption finds its video' if direction == 't2v' else 'video finds its captions'}."
     return _task(dataset, name, description, direction, "hit_rate_at_1")
 
@@ -236,6 +248,11 @@ def _task(
     dataset: Dataset, name: str, description: str, direction: Direction, main_score: str, *, pairs: bool = False
 ) -> Any:
     """Return a task of a class of its own: mteb unloads a task by deleting the metadata of the object."""
+    if not name.strip(". ") or "/" in name or len(name.encode()) > _NAME_LENGTH:
+        raise UsageError(
+            f"{name[:_NAME_LENGTH]!r} is no name of a task: mteb keeps its results in a file of that name, of at most "
+            f"{_NAME_LENGTH} bytes"
+        )
     samples = dataset.samples()
     revision = digest(direction, pairs, [(sample.id, sample.captions, sample.video.path.name) for sample in samples])
     metadata = require("mteb", _EXTRA).TaskMetadata(
