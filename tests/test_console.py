@@ -140,6 +140,11 @@ def test_a_log_gets_a_line_every_so_many_seconds(
         progress.advance(900)  # of the run before
         clock.return_value += 20
         progress.advance(9)
+        progress.begin("judging", 10)
+        clock.return_value += 600  # a model is loaded
+        progress.advance()
+        clock.return_value += 20
+        progress.advance()
         progress.begin("embedding", 1000)
         clock.return_value += 30
         progress.advance(64)
@@ -150,6 +155,8 @@ def test_a_log_gets_a_line_every_so_many_seconds(
         "features: 105 of 1,000, 5.0/s, about 3.0 min left",
         "features: 205 of 1,000, 5.0/s, about 2.6 min left",
         "training: 909 of 1,000, 0.45/s, about 3.4 min left",
+        "judging: 1 of 10",
+        "judging: 2 of 10, 0.05/s, about 2.7 min left",
         "embedding: 64 of 1,000",
         "embedding: 66 of 1,000, 0.10/s, about 2.6 h left",
         "[half] done",

@@ -22,6 +22,8 @@ from mmi_tvr.train import checkpoint, optimizer, rng, schedule
 from mmi_tvr.train.dataloader import DatasetLoader
 from mmi_tvr.train.loop import BestValidation, StepReport
 from mmi_tvr.train.options import Stage
+from mmi_tvr.train.run import StepLines
+from mmi_tvr.utils.progress import Silent
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
@@ -132,6 +134,36 @@ def test_a_stage_ends_where_the_validation_is_good_enough(tmp_path: Path) -> Non
     assert run(tmp_path / "straight", resume=True).step == 8  # nothing is left to do
     with pytest.raises(UsageError, match="ends by the validation, and nothing is validated"):
         train_toy.trainer(tmp_path / "blind", {"stages": stages})
+
+
+class Counter(Silent):
+    """Progress as a list of [steps made, steps of all], one for each beginning."""
+
+    def __init__(self) -> None:
+        self.counts: list[list[int]] = []
+
+    def begin(self, stage: str, total: int) -> None:
+        assert stage == "training"
+        self.counts.append([0, total])
+
+    def advance(self, steps: int = 1) -> None:
+        self.counts[-1][0] += steps
+
+
+def test_progress_counts_the_steps_that_there_are(tmp_path: Path) -> None:
+    """Also where a stage ended early, in this run or in the one that it resumes."""
+    stages = [
+        Stage(name="first", steps=8, weights={"skeleton": 1.0}, until=3.0),
+        Stage(name="second", steps=6, weights={"contrastive": 1.0}),
+    ]
+    changes = {"stages": stages, "validate_every": 2, "accumulate": 1}
+    counter = Counter()
+    for until, resume in ((5, False), (None, True)):
+        lines = StepLines(counter)
+        trainer = train_toy.trainer(tmp_path, changes, validate=lambda _: 3.0, on_step=lines, resume=resume)
+        lines.begin(trainer.step, trainer.steps)
+        trainer.run(until)
+    assert counter.counts == [[1, 14], [5, 8], [8, 8]]
 
 
 def test_the_hardest_negative_takes_the_place_of_the_mean_within_a_stage(tmp_path: Path) -> None:

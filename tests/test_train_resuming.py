@@ -122,11 +122,69 @@ def test_a_kill_while_saving_leaves_the_checkpoint_before(tmp_path: Path) -> Non
     assert steps == [1, 2, 3, 4]
 
 
+def test_a_kill_right_after_saving_leaves_no_gap_in_what_was_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "prune", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_toy.trainer(tmp_path, {"save_every": 3}).run()
+    resumed = train_toy.trainer(tmp_path, {"save_every": 3}, resume=True)
+    assert resumed.step == 3
+    resumed.run(until=5)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 5]
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", [checkpoint.TRAINED, checkpoint.LOOP])
+def test_a_checkpoint_that_lost_a_file_is_not_resumed_and_the_one_before_it_is(tmp_path: Path, name: str) -> None:
+    train_toy.trainer(tmp_path, {"save_every": 2}).run(until=4)
+    former, newest = checkpoint.list_checkpoints(tmp_path / "checkpoints")
+    content = (newest / name).read_bytes()
+    for spoil, message in (
+        (lambda path: path.unlink(), "missing or damaged"),
+        (lambda path: path.write_bytes(content[:-9]), "missing or damaged"),
+        (_flip, "not what was saved"),
+        (lambda path: path.write_bytes((former / name).read_bytes()), "not what was saved"),
+    ):
+        spoil(newest / name)
+        with pytest.raises(UsageError, match=f"{name}: {message}.*move its folder away"):
+            train_toy.trainer(tmp_path, {"save_every": 2}, resume=True)
+        (newest / name).write_bytes(content)
+    newest.rename(tmp_path / "away")
+    assert train_toy.trainer(tmp_path, {"save_every": 2}, resume=True).step == 2
+
+
+def test_a_best_checkpoint_that_is_gone_is_not_the_best(tmp_path: Path) -> None:
+    """Its weights could not be exported at the end."""
+    values = {2: 1.0, 4: 5.0, 6: 4.0, 8: 2.0, 10: 3.0}
+
+    def trainer(resume: bool) -> Any:
+        changes = {"save_every": 2, "validate_every": 2, "accumulate": 1, "keep": 1}
+        run = train_toy.trainer(tmp_path, changes, validate=lambda _: values[run.step], resume=resume)
+        return run
+
+    assert trainer(resume=False).run(until=6).best.step == 4
+    checkpoint.folder_of(tmp_path / "checkpoints", 4).rename(tmp_path / "away")
+    best = trainer(resume=True).run().best
+    assert (best.step, best.value) == (10, 3.0)
+    assert checkpoint.folder_of(tmp_path / "checkpoints", 10).is_dir()
+
+
 def test_what_changes_no_number_may_change_on_resuming(tmp_path: Path) -> None:
     train_toy.trainer(tmp_path).run(until=2)
     changes = {"log_every": 2, "save_every": 1, "keep": 3, "trackers": []}
     assert train_toy.trainer(tmp_path, changes, resume=True).run(until=3).step == 3
-    with pytest.raises(UsageError, match="train\\.clip"):
+    with pytest.raises(UsageError, match=r"train\.clip: 1\.0 -> 2\.0; resume it with those of before"):
         train_toy.trainer(tmp_path, {"clip": 2.0}, resume=True)
 
 

@@ -366,9 +366,10 @@ class ProgressLines:
     def advance(self, steps: int = 1) -> None:
         """Count steps, and print a line where the last one is old enough.
 
-        Several steps at once at the start of a stage, as after a resume, say nothing of the rate.
+        The rate is measured from the first steps of a stage on: they may be those of a run before, and what a stage
+        needs to begin, such as a model that is loaded, lies before them.
         """
-        is_start = steps > 1 and not self._done
+        is_start = steps > 0 and not self._done
         self._done += steps
         now = time.monotonic()
         seconds, news = now - self._printed_at, self._done - self._printed_done

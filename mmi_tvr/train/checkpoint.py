@@ -3,7 +3,8 @@
     checkpoints/step-00000500/
         trained.safetensors   every parameter that is trained and every persistent buffer, under the model's own names
         loop.safetensors      what only resuming needs: optimiser moments, temperature, each process's generators
-        state.json            step, place in the data, best validation, settings, fingerprints, where it came from
+        state.json            step, place in the data, best validation, settings, fingerprints, hashes of the other
+                              two files, where it came from
 
 A folder is written under another name and renamed when everything in it is on the disk.
 """
@@ -36,6 +37,8 @@ from ..utils.wording import counted
 _FORMAT = 1
 CHECKPOINTS = "checkpoints"  # their folder, in that of a run
 TRAINED, LOOP, STATE = "trained.safetensors", "loop.safetensors", "state.json"
+_HASHES = {TRAINED: "weights", LOOP: "loop"}  # their names in the state; the oldest checkpoints have no `loop`
+_WITHOUT_IT = "move its folder away, and --resume goes on from the checkpoint before"
 
 
 def folder_of(root: Path, step: int) -> Path:
@@ -67,7 +70,8 @@ def save(
     for name, tensors in ((TRAINED, trained), (LOOP, loop)):
         plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         files.write_atomically(draft / name, serialised(plain))
-    record = {"format": _FORMAT, "step": step, **state, "weights": file_digest(draft / TRAINED), "origin": origin()}
+    hashes = {entry: file_digest(draft / name) for name, entry in _HASHES.items()}
+    record = {"format": _FORMAT, "step": step, **state, **hashes, "origin": origin()}
     files.write_atomically(draft / STATE, json.dumps(record, indent=1, ensure_ascii=False).encode())
     if final.exists():
         os.replace(final, root / f".{final.name}.old")
@@ -108,12 +112,31 @@ def read_state(folder: Path) -> dict[str, Any]:
     return state
 
 
+def resumable_state(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of `state.json`. Raises UsageError, besides, where the run that is to go on has other settings
+    than the one that was saved."""
+    state = read_state(folder)
+    if changed := differences(state["settings"], settings):
+        raise UsageError(
+            f"{folder}: made with other settings, so it cannot be resumed: {'; '.join(changed)}; "
+            "resume it with those of before, or take another folder"
+        )
+    return state
+
+
 def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
-    """Return all tensors of one file of a checkpoint, on the CPU. Raises UsageError where it is missing or damaged."""
+    """Return all tensors of one file of a checkpoint, on the CPU.
+
+    Raises UsageError where it is missing or damaged, or not the file that was written.
+    """
+    written = read_state(folder).get(_HASHES[name])
     try:
         tensors: dict[str, Tensor] = load_file(folder / name)
+        is_written = written is None or file_digest(folder / name) == written
     except (OSError, SafetensorError) as error:
-        raise UsageError(f"{folder / name}: missing or damaged; take another checkpoint") from error
+        raise UsageError(f"{folder / name}: missing or damaged; {_WITHOUT_IT}") from error
+    if not is_written:
+        raise UsageError(f"{folder / name}: not what was saved (its hash differs); {_WITHOUT_IT}")
     return tensors
 
 
@@ -133,8 +156,6 @@ def load_trained(model: nn.Module, folder: Path) -> None:
     Raises UsageError where the weights are not the ones that were written, or names or shapes differ; the model is
     then as it was.
     """
-    if file_digest(folder / TRAINED) != read_state(folder).get("weights"):
-        raise UsageError(f"{folder / TRAINED}: not what was saved (its hash differs); take another checkpoint")
     saved, current = read_tensors(folder, TRAINED), trained_state(model)
     wrong = sorted(set(saved) ^ set(current))
     if not wrong:

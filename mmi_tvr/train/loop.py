@@ -151,6 +151,11 @@ class Trainer:
         """Steps made so far, resumed ones included."""
         return self._step
 
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run; fewer than the settings say, where stages ended early."""
+        return sum(self._lengths)
+
     def run(self, until: int | None = None) -> Outcome:
         """Train to the end, or to step `until`, or until SIGTERM; a checkpoint is there when this returns.
 
@@ -174,7 +179,7 @@ class Trainer:
 
     @property
     def _finished(self) -> bool:
-        return self._step == sum(self._lengths)
+        return self._step == self.steps
 
     def _reached(self, until: int | None) -> bool:
         return until is not None and self._step >= until
@@ -233,19 +238,19 @@ class Trainer:
     def _after_step(
         self, stage: Stage, values: dict[str, float], open_trackers: Sequence[trackers.Tracker], save: bool
     ) -> None:
-        """Validate, save and report, where it is due; end the stage where the validation is good enough."""
+        """Validate, log, save and report, where it is due; end the stage where the validation is good enough."""
         improved = False
         if self._validate and self._due(self._options.validate_every):
             values["validation"], improved = self._run_validation()
             if stage.until is not None and values["validation"] >= stage.until:
                 self._end_stage()
+        if self._due(self._options.log_every) or "validation" in values:
+            for tracker in open_trackers:  # before saving: what was logged behind a checkpoint is made again
+                tracker.log(self._step, values)
         if save or improved or self._due(self._options.save_every):
             self._save()
-        if self._due(self._options.log_every) or "validation" in values:
-            for tracker in open_trackers:
-                tracker.log(self._step, values)
         if self._on_step and distributed.rank() == 0:
-            self._on_step(StepReport(self._step, sum(self._lengths), stage.name, values))
+            self._on_step(StepReport(self._step, self.steps, stage.name, values))
 
     def _end_stage(self) -> None:
         """Have the stage of the step that was just made end with it."""
@@ -364,11 +369,9 @@ class Trainer:
         return None
 
     def _resume(self, folder: Path) -> None:
-        state = checkpoint.read_state(folder)
-        if changed := checkpoint.differences(state["settings"], self._settings):
-            raise UsageError(f"{folder}: made with other settings, so it cannot be resumed: {'; '.join(changed)}")
-        checkpoint.load_trained(self._model, folder)
+        state = checkpoint.resumable_state(folder, self._settings)
         tensors = checkpoint.read_tensors(folder, checkpoint.LOOP)
+        checkpoint.load_trained(self._model, folder)
         checkpoint.load_optimizers(self._optimizers, self._names, _with_prefix(tensors, "optimizer/"))
         with torch.no_grad():
             self._temperature.log_scale.copy_(tensors["temperature"])
@@ -378,7 +381,9 @@ class Trainer:
         rng.restore({name: tensor.numpy() for name, tensor in generators.items()})
         self._step, self._epoch, self._batches_of_epoch = state["step"], state["epoch"], state["taken"]
         self._lengths = state.get("lengths", self._lengths)  # which older checkpoints do not hold
-        self._best = BestValidation(**state["best"]) if state["best"] else None
+        best = BestValidation(**state["best"]) if state["best"] else None
+        if best and checkpoint.folder_of(self._root, best.step) in checkpoint.list_checkpoints(self._root):
+            self._best = best
 
 
 def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -88,20 +88,20 @@ def run(
     if settings.data.validation is not None:
         validation = split_data("validation data", settings, settings.data.validation, model, cache, progress)
     validate = None if validation is None else _validation(settings, model, validation, progress)
-    progress.begin("training", settings.train.steps)
+    on_step = StepLines(progress)
     trainer = Trainer(
         model.network,
         data,
         settings.train,
         folder,
         validate=validate,
-        on_step=_StepLines(progress),
+        on_step=on_step,
         describes=training.describes,
         config={**_data_and_model(settings), "fingerprint": model.fingerprint()},
         resume=resume,
         cpu=cpu,
     )
-    progress.advance(trainer.step)
+    on_step.begin(trainer.step, trainer.steps)
     outcome = trainer.run()
     if outcome.finished and distributed.rank() == 0:
         _export(model, settings, folder, outcome)
@@ -263,14 +263,24 @@ class _Validation:
         return metrics.sum_of_recalls(report.t2v, report.v2t)
 
 
-class _StepLines:
+class StepLines:
     """Draws the progress of the steps, and a line after every validation."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._steps = 0
+
+    def begin(self, step: int, steps: int) -> None:
+        """Start where `step` of `steps` are made."""
+        self._steps = steps
+        self._progress.begin("training", steps)
+        self._progress.advance(step)
 
     def __call__(self, report: StepReport) -> None:
-        self._progress.advance()
+        if report.steps == self._steps:
+            self._progress.advance()
+        else:  # a stage ended early
+            self.begin(report.step, report.steps)
         if "validation" in report.values:
             values = ", ".join(f"{name} {report.values[name]:.3f}" for name in _SHOWN)
             self._progress.say(f"step {report.step} ({report.stage}): {values}")
