@@ -23,6 +23,7 @@ from mmi_tvr.cli import _console, evaluation
 from mmi_tvr.cli.batch import worker_command
 from mmi_tvr.config import Section, Settings, from_values
 from mmi_tvr.errors import MediaError, MmiTvrError, UsageError
+from mmi_tvr.utils import interruption
 
 HOW_TO_GO_ON = "interrupted: nothing is lost; run the same command again to go on\n"
 
@@ -46,6 +47,8 @@ def ending(error: BaseException, capsys: pytest.CaptureFixture[str]) -> tuple[ob
         (OSError("the disk is full"), 1, "error: the disk is full\n"),
         (KeyboardInterrupt(), 130, HOW_TO_GO_ON),
         (SystemExit(130), 130, HOW_TO_GO_ON),
+        (interruption.Interrupted(), 130, HOW_TO_GO_ON),
+        (interruption.Interrupted("go on [so]"), 130, "go on [so]\n"),
         (SystemExit(143), 143, ""),
         (SystemExit(0), 0, ""),
     ],

@@ -18,6 +18,7 @@ from train_shapes import CONFIG, ROOT, SMALL
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from mmi_tvr import models
+from mmi_tvr.cli import _console, training
 from mmi_tvr.config import Section
 from mmi_tvr.datasets.moving_shapes import MovingShapes
 from mmi_tvr.encoders import lora
@@ -245,6 +246,23 @@ def test_accelerate_launches_the_script_in_two_processes(finished: Path, tmp_pat
         name: value.shape
         for name, value in load_file(finished / "model" / "adapter" / "adapter_model.safetensors").items()
     }
+
+
+def test_ctrl_c_says_how_a_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same command again would be refused, because there are checkpoints."""
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmi_tvr.train.run.run", interrupted)
+    with pytest.raises(SystemExit) as raised, _console.command():
+        training.train(CONFIG, tmp_path / "run", list(SMALL))
+    assert raised.value.code == 130
+    assert capsys.readouterr().err == (
+        f"interrupted: with --resume it goes on from the newest checkpoint: {tmp_path / 'run'}\n"
+    )
 
 
 def test_too_many_unreadable_videos_stop_a_run(training_cache: Path, tmp_path: Path) -> None:

@@ -155,6 +155,9 @@ def command() -> Iterator[None]:
     except KeyboardInterrupt:
         say(_HOW_TO_GO_ON)
         sys.exit(interruption.EXIT_CODE)
+    except interruption.Interrupted as stop:
+        say(escape(stop.advice) or _HOW_TO_GO_ON)
+        raise
     except SystemExit as stop:
         if stop.code == interruption.EXIT_CODE:  # typer makes it of Ctrl-C, too
             say(_HOW_TO_GO_ON)

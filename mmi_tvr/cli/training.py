@@ -12,6 +12,7 @@ from rich.markup import escape
 from ..config import Section
 from ..train.options import DISTILL, SKELETON
 from ..utils import array_cache
+from ..utils.interruption import Interrupted
 from ..utils.wording import counted
 from ._console import SetOption, out, say, show_progress
 from ._pools import PoolsOption, settings_with_pools
@@ -43,15 +44,18 @@ def train(
     from ..train.run import run
     from ..utils import distributed
 
-    with show_progress() as progress:
-        outcome = run(
-            options,
-            output,
-            cache=array_cache.folder() / "features",
-            resume=resume,
-            cpu=cpu,
-            progress=progress,
-        )
+    try:
+        with show_progress() as progress:
+            outcome = run(
+                options,
+                output,
+                cache=array_cache.folder() / "features",
+                resume=resume,
+                cpu=cpu,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted: with --resume it goes on from the newest checkpoint: {output}") from None
     if distributed.rank() == 0:
         _say_outcome(outcome, options.data.train, output)
     distributed.leave_group()

@@ -4,8 +4,8 @@
 |---|---|---|---|
 | any command | KeyboardInterrupt at the line that runs; one message, exit code 130 | Interrupted there; the same | \
 what was not yet committed: `index` goes on with the file it was at |
-| training, pretraining | as any command | the step is finished, a checkpoint is written, the run returns | \
-Ctrl-C: the steps since the newest checkpoint; SIGTERM: nothing |
+| training, pretraining | as any command; `train` names `--resume` | the step is finished, a checkpoint is written, \
+the run returns | Ctrl-C: the steps since the newest checkpoint; SIGTERM: nothing |
 | batches (`batch.stopping`) | both wait for a place where nothing is half done, then exit code 130 | the same | \
 at most the items that were being tried |
 | a service (`serve.running`), a watcher (`watch.running`) | it ends within seconds, exit code 0 | the same | \
@@ -28,9 +28,13 @@ EXIT_CODE = 130  # of a process that was interrupted, as shells have it
 
 
 class Interrupted(SystemExit):
-    """Raise it where work stopped on request, is saved, and goes on when it is started again. Exits with 130."""
+    """Raise it where work stopped on request, is saved, and goes on when it is started again. Exits with 130.
 
-    def __init__(self) -> None:
+    `advice` says how it goes on, where the same command again is not the way.
+    """
+
+    def __init__(self, advice: str = "") -> None:
+        self.advice = advice
         super().__init__(EXIT_CODE)
 
 
