@@ -25,6 +25,7 @@ from mmi_tvr.encoders import lora
 from mmi_tvr.encoders.options import LlavaOptions
 from mmi_tvr.errors import ConfigError, MmiTvrError, UsageError
 from mmi_tvr.train import checkpoint
+from mmi_tvr.train.loop import Outcome
 from mmi_tvr.train.run import SplitData, run
 from mmi_tvr.train.settings import load
 from mmi_tvr.types import Query
@@ -263,6 +264,19 @@ def test_ctrl_c_says_how_a_training_goes_on(
     assert capsys.readouterr().err == (
         f"interrupted: with --resume it goes on from the newest checkpoint: {tmp_path / 'run'}\n"
     )
+
+
+def test_a_training_that_was_stopped_does_not_end_as_a_finished_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What stands behind it in a script would evaluate a model that is not there."""
+    stopped = Outcome(3, finished=False, checkpoint=tmp_path, best=None)
+    monkeypatch.setattr("mmi_tvr.train.run.run", lambda *arguments, **options: stopped)
+    with pytest.raises(SystemExit) as raised, _console.command():
+        training.train(CONFIG, tmp_path / "run", list(SMALL))
+    assert raised.value.code == 130
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", f"stopped at step 3; go on with --resume: {tmp_path / 'run'}\n")
 
 
 def test_too_many_unreadable_videos_stop_a_run(training_cache: Path, tmp_path: Path) -> None:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from ..config import Section
 from ..train.options import DISTILL, SKELETON
 from ..utils import array_cache
 from ..utils.interruption import Interrupted
 from ..utils.wording import counted
-from ._console import SetOption, out, say, show_progress
+from ._console import SetOption, out, show_progress
 from ._pools import PoolsOption, settings_with_pools
 
 if TYPE_CHECKING:
@@ -56,20 +55,20 @@ def train(
             )
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted: with --resume it goes on from the newest checkpoint: {output}") from None
-    if distributed.rank() == 0:
+    is_first = distributed.rank() == 0
+    if is_first and outcome.finished:
         _say_outcome(outcome, options.data.train, output)
     distributed.leave_group()
+    if is_first and not outcome.finished:
+        raise Interrupted(f"stopped at step {outcome.step}; go on with --resume: {output}")
 
 
 def _say_outcome(outcome: Outcome, data: Section, output: Path) -> None:
-    """Print how a run ended, and what to do next."""
-    if outcome.finished:
-        best = f", best validation {outcome.best.value:.1f} at step {outcome.best.step}" if outcome.best else ""
-        words = [*_data_words(data), "--model", str(output / "model")]
-        hint = f"try: mmi-tvr evaluate {shlex.join(words)}"
-        out.print(f"{counted(outcome.step, 'step')}{best}; {hint}", markup=False)
-    else:
-        say(f"stopped at step {outcome.step}; go on with --resume: {escape(str(output))}")
+    """Print how a finished run ended, and what to do next."""
+    best = f", best validation {outcome.best.value:.1f} at step {outcome.best.step}" if outcome.best else ""
+    words = [*_data_words(data), "--model", str(output / "model")]
+    hint = f"try: mmi-tvr evaluate {shlex.join(words)}"
+    out.print(f"{counted(outcome.step, 'step')}{best}; {hint}", markup=False)
 
 
 def _data_words(data: Section) -> list[str]:

@@ -4,8 +4,8 @@
 |---|---|---|---|
 | any command | KeyboardInterrupt at the line that runs; one message, exit code 130 | Interrupted there; the same | \
 what was not yet committed: `index` goes on with the file it was at |
-| training, pretraining | as any command; `train` names `--resume` | the step is finished, a checkpoint is written, \
-the run returns | Ctrl-C: the steps since the newest checkpoint; SIGTERM: nothing |
+| training, pretraining | as any command; `train` names `--resume` | the step is finished and saved; `train` \
+ends as any command | Ctrl-C: the steps since the newest checkpoint; SIGTERM: nothing |
 | batches (`batch.stopping`) | both wait for a place where nothing is half done, then exit code 130 | the same | \
 at most the items that were being tried |
 | a service (`serve.running`), a watcher (`watch.running`) | it ends within seconds, exit code 0 | the same | \
