@@ -36,7 +36,7 @@ def test_answers_stay_or_take_up_the_word(measure: ModuleType) -> None:
         same=[True, True, False, True, False, False],
         injected=[False, False, True, False, True, False],
     )
-    assert counted.cells() == ["50.0 [33.3, 66.7]", "33.3 [33.3, 33.3]", "6"]  # both captions have a third
+    assert counted.cells() == ["50.0 [33.3, 66.7]", "33.3 [4.5, 84.1]", "6"]  # a third of each of two
     unanimous = measure.obedience([skeleton("a", "b", "c")], [skeleton("a", "b", "c")])
     assert unanimous.cells() == ["100.0 [20.7, 100.0]", "0.0 [0.0, 79.3]", "3"]  # of one caption
     with pytest.raises(UsageError, match="no question was answered: timed out"):
