@@ -21,6 +21,7 @@ from mmi_tvr.evaluation.nothing_found import NothingToLose, Trials
 from mmi_tvr.experiments.pretrain.bundle import bundle
 from mmi_tvr.experiments.pretrain.matching import bundle_matching
 from mmi_tvr.experiments.pretrain.moments import bundle_moments
+from mmi_tvr.models._folder import keep_unchanged
 from mmi_tvr.protocols import AnsweringModel, LocatingModel
 from mmi_tvr.train.run import run
 from mmi_tvr.train.settings import load
@@ -75,6 +76,24 @@ def test_a_moment_head_is_trained_beside_what_stays_as_it_is(training_cache: Pat
     save_file(changed, package / "heads.safetensors")
     with pytest.raises(UsageError, match="trained beside other weights"):
         bundle_moments(tmp_path / "model", package, limit=2)
+
+
+@pytest.mark.parametrize("change", [0.0, 1.0])
+def test_a_file_has_its_former_bytes_where_no_number_changed(tmp_path: Path, change: float) -> None:
+    source, folder = tmp_path / "read", tmp_path / "written"
+    former, written = torch.ones(3, dtype=torch.float16), torch.ones(3) + change
+    for place, tensor in ((source, former), (folder, written)):
+        place.mkdir()
+        save_file({"a": tensor}, place / "heads.safetensors")
+        (place / "settings.json").write_text(place.name)
+    keep_unchanged(source, folder, "heads.safetensors", "settings.json")
+    expected = written if change else former
+    kept = load_file(folder / "heads.safetensors")["a"]
+    assert torch.equal(kept, expected)
+    assert kept.dtype == expected.dtype
+    assert (folder / "settings.json").read_text() == ("written" if change else "read")
+    keep_unchanged(source, folder, "moments.safetensors")
+    assert not (folder / "moments.safetensors").exists()
 
 
 @pytest.fixture(scope="module")
