@@ -3,6 +3,9 @@
 A query is one caption of a video of moving shapes, and each video is described by what the model answers to the chosen
 questions, as `index --describe` does. All weights are measured on the validation split, where one is chosen; on the
 test split that of the package is. Answers are kept in the user's cache: after a stop, the same command goes on.
+
+Of a folder of videos (`measure_descriptions.py FOLDER --captions TABLE --column QUERIES,DESCRIPTIONS`) one column is
+searched, and another describes, as a perfect describer would.
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from mmi_tvr import Encoder, config
+from mmi_tvr.cli._captioned import add_videos, captioned_videos
 from mmi_tvr.cli._console import command, out, show_progress
+from mmi_tvr.cli._evaluation_data import GENERATED
+from mmi_tvr.errors import UsageError
 from mmi_tvr.experiments.moving_shapes_split import SplitFeatures, mean_searcher, split_features
 from mmi_tvr.experiments.recall_table import MeasuredRanks, recall_table
 from mmi_tvr.features.cache import sampling_fingerprint
@@ -41,6 +47,8 @@ from mmi_tvr.utils.progress import Progress
 
 WEIGHTS = (0.1, WEIGHT, 1.0)
 ALONE = "pictures alone"
+_LIMIT = 500  # videos of a split
+_COLUMNS = 2
 _FIRST = ResultOptions(top=1, min_relevance=0.0)
 
 
@@ -87,18 +95,36 @@ class Collection:
 
 def main() -> None:
     args = _arguments()
+    with show_progress() as progress:
+        measure = of_moving_shapes if args.data == GENERATED else of_folder
+        table = recall_table(measure(args, progress))
+    out.print("\n".join(table), markup=False)
+
+
+def of_moving_shapes(args: argparse.Namespace, progress: Progress) -> dict[str, dict[str, MeasuredRanks]]:
+    """Return the ranks of both splits of moving shapes, whose videos the model describes."""
     encoder = Encoder.from_pretrained(args.model)
     model = mean_searcher(encoder.model) if args.mean else encoder.model
     options = skeleton_options(config.load(None, []).rerank, encoder.model)
-    measured = []
-    with show_progress() as progress, SkeletonStore(array_cache.folder() / SKELETONS_FILE) as store:
+    measured = {}
+    with SkeletonStore(array_cache.folder() / SKELETONS_FILE) as store:
         describer = skeleton.describer(options, model=encoder.model, store=store)
-        for name, weights in (("val", WEIGHTS), ("test", (WEIGHT,))):
-            split = split_features(name, encoder.model, encoder.keyimages, progress, limit=args.limit, captions=1)
+        for name, title, weights in (("val", "validation", WEIGHTS), ("test", "test", (WEIGHT,))):
+            limit = args.limit or _LIMIT
+            split = split_features(name, encoder.model, encoder.keyimages, progress, limit=limit, captions=1)
             texts = descriptions(split, describer, sampling_fingerprint(encoder.model, encoder.keyimages), progress)
             captions = [sample.captions[0] for sample in split.samples]
-            measured.append(trials(model, model.embed_videos(split.features[:]), texts, captions, weights))
-    out.print("\n".join(recall_table(*measured)), markup=False)
+            measured[title] = trials(model, model.embed_videos(split.features[:]), texts, captions, weights)
+    return measured
+
+
+def of_folder(args: argparse.Namespace, progress: Progress) -> dict[str, dict[str, MeasuredRanks]]:
+    """Return the ranks of a folder's videos, which one column of its table describes."""
+    videos = captioned_videos(args, progress)
+    if len(videos.columns) != _COLUMNS:
+        raise UsageError("--column QUERIES,DESCRIPTIONS: one column to search by, and one that describes")
+    queries, texts = (list(column) for column in zip(*videos.captions, strict=True))
+    return {"videos": trials(videos.model, videos.embeddings, texts, queries, WEIGHTS)}
 
 
 def descriptions(split: SplitFeatures, describer: Describer, sampling: str, progress: Progress) -> list[str]:
@@ -146,9 +172,10 @@ def trials(
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_videos(parser)
     parser.add_argument("--model", default="moving-shapes", help="searches, and answers the questions")
     parser.add_argument("--mean", action="store_true", help="search by the mean of key images: the model's own CLIP")
-    parser.add_argument("--limit", type=int, default=500, help="only the first so many videos of each split")
+    parser.add_argument("--limit", type=int, help=f"only the first so many videos (of each split: {_LIMIT})")
     return parser.parse_args()
 
 

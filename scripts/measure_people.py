@@ -11,14 +11,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from mmi_tvr import config
+from mmi_tvr.cli._captioned import add_videos
 from mmi_tvr.cli._console import command, out, show_progress
 from mmi_tvr.cli._evaluation_data import DataChoice, ModelChoice, load_data, load_model
-from mmi_tvr.errors import MediaError, UsageError
+from mmi_tvr.errors import UsageError
 from mmi_tvr.protocols import Model, RelevanceCalibration
 from mmi_tvr.scoring.personal import personal_law
 from mmi_tvr.scoring.relevance import calibrate
@@ -61,12 +61,10 @@ class NamedQueries:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="moving_shapes, or a folder of videos with --captions")
+    add_videos(parser)
     parser.add_argument("--model", default="label_bridge")
     parser.add_argument("--split", choices=("val", "test"), default="test", help="of moving_shapes")
     parser.add_argument("--limit", type=int, help="only the first so many videos")
-    parser.add_argument("--captions", type=Path, help="the table of captions of a folder")
-    parser.add_argument("--column", help="which columns hold captions: one name, several with commas, or * for all")
     parser.add_argument(
         "--half", type=int, choices=(1, 2), help="only every second video, from the first or the second"
     )
@@ -81,10 +79,9 @@ def main() -> None:
         samples = load_data(choice, progress).dataset.samples()
         if args.half is not None:
             samples = samples[args.half - 1 :: 2]
-        results = chosen.embed([sample.video for sample in samples], progress)
-        readable = [pair for pair in zip(samples, results, strict=True) if not isinstance(pair[1], MediaError)]
+        readable = chosen.readable(samples, progress)
         captions = [(text, row) for row, (sample, _) in enumerate(readable) for text in sample.captions[:_CAPTIONS]]
-        embeddings = [embedding for _, embedding in readable if not isinstance(embedding, MediaError)]
+        embeddings = [embedding for _, embedding in readable]
         rows = measured(chosen.model, embeddings, captions, args.sizes, args.draws, progress)
     out.print("\n".join(rows), markup=False)
 

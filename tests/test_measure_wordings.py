@@ -24,7 +24,7 @@ def measure() -> ModuleType:
 def test_wordings_are_of_the_same_video_or_of_one_that_is_no_twin(measure: ModuleType) -> None:
     captions = [(*(f"{video}{number}" for number in range(5)), f"甲{video}", f"乙{video}") for video in "abcd"]
     right, wrong, chinese = measure.reworded(captions)
-    assert (right.language, right.title) == ("English", "3 paraphrases and Chinese")
+    assert (right.name, right.title) == ("English captions", "3 paraphrases and Chinese")
     assert right.queries == wrong.queries == ["a0", "b0", "c0", "d0"]
     assert right.wordings[1] == ["b1", "b2", "b3", "甲b"]
     assert wrong.wordings == [["c1"], ["d1"], ["a1"], ["b1"]]
@@ -38,7 +38,7 @@ def test_the_share_of_the_query_decides_what_a_wrong_wording_costs(measure: Modu
     vectors = model.embed_queries([Query(colour) for colour in SEEN])
     gallery = Gallery.pack([Embeddings(vector, vector[None], np.zeros((1, 3))) for vector in vectors])
     others = [[colour] for colour in (*SEEN[1:], SEEN[0])]
-    wrong = measure.RewordedQueries("English", "others", SEEN, others)
+    wrong = measure.RewordedQueries("English captions", "others", SEEN, others)
     results = measure.trials(model, gallery, [wrong], (0.25, 0.7))
     assert {name: trial.ranks.tolist() for name, trial in results.items()} == {
         "English captions": [1, 1, 1],

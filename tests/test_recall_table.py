@@ -19,7 +19,7 @@ def test_trials_are_compared_with_their_baseline_where_they_were_measured() -> N
     alone = MeasuredRanks(np.array([1, 2, 2, 2]))
     better = MeasuredRanks(np.array([1, 1, 1, 1]), "alone")
     header, _, *rows = recall_table(
-        {"alone": alone, "better": better, "tried": better}, {"alone": alone, "better": alone}
+        {"validation": {"alone": alone, "better": better, "tried": better}, "test": {"alone": alone, "better": alone}}
     )
     assert [cell.strip() for cell in header.strip("| ").split(" | ")] == [
         "R@1", "validation (n=4)", "difference", "test (n=4)", "difference",

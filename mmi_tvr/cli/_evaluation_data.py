@@ -17,7 +17,7 @@ from ..evaluation.evaluate import Embed
 from ..experiments.pretrain import faces_model
 from ..features.cache import FeatureCache
 from ..protocols import Dataset, GeneratedDataset, IncompleteDataset, KeyImageMethod, Model, MomentDataset
-from ..types import DescribedMoment, Embeddings, Video
+from ..types import DescribedMoment, Embeddings, Sample, Video
 from ..utils import array_cache, environment
 from ..utils.progress import Progress
 from ..utils.wording import counted
@@ -155,6 +155,16 @@ class EvaluationModel:
 
         cache = FeatureCache(array_cache.folder() / "features")
         return embed_all(videos, self.model, self.method, cache, progress)
+
+    def readable(self, samples: Sequence[Sample], progress: Progress) -> list[tuple[Sample, Embeddings]]:
+        """Return the samples whose videos can be read, with their embeddings; a line says how many were left out."""
+        results = self.embed([sample.video for sample in samples], progress)
+        pairs = [
+            (one, result) for one, result in zip(samples, results, strict=True) if not isinstance(result, MediaError)
+        ]
+        if left_out := len(samples) - len(pairs):
+            say(f"left out {counted(left_out, 'video')} that cannot be read")
+        return pairs
 
 
 def load_data(choice: DataChoice, progress: Progress) -> EvaluationData:

@@ -1,4 +1,4 @@
-"""Ways to search, compared by R@1 on validation and test data: what is not chosen is measured on validation alone."""
+"""Ways to search, compared by R@1 on several sets of videos; what is not chosen is measured on validation alone."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def diagonal_ranks(scores: FloatArray) -> IdArray:
     return ranks([np.asarray(scores)], [{row} for row in range(len(scores))], SCORE_TOLERANCE)
 
 
-def recall_table(validation: Mapping[str, MeasuredRanks], test: Mapping[str, MeasuredRanks]) -> list[str]:
+def recall_table(sets: Mapping[str, Mapping[str, MeasuredRanks]]) -> list[str]:
     """Return a Markdown table: R@1 of each way with its 95 % interval, and the paired difference to its baseline.
 
     Args:
-        validation: All ways by name, in the order of the rows.
-        test: Those that are also measured on test data.
+        sets: Ways by their names, by the name of the videos; the first set has all, in the order of the rows.
     """
-    splits = {"validation": validation, "test": test}
     header = ["R@1"]
-    for name, trials in splits.items():
+    for name, trials in sets.items():
         header += [f"{name} (n={len(next(iter(trials.values())).ranks)})", "difference"]
-    return markdown_table(
-        [header, *([name, *_cells(name, validation), *_cells(name, test)] for name in validation)], padded=True
+    rows = (
+        [name, *(cell for trials in sets.values() for cell in _cells(name, trials))]
+        for name in next(iter(sets.values()))
     )
+    return markdown_table([header, *rows], padded=True)
 
 
 def _cells(name: str, trials: Mapping[str, MeasuredRanks]) -> list[str]:
