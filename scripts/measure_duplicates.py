@@ -1,17 +1,23 @@
-"""Near-duplicates of films, measured on real ones: copies that were saved again, cut and framed anew, and false pairs.
+"""Near-duplicates, measured on real films and their pictures: copies that were changed, and false pairs.
 
     python scripts/measure_duplicates.py CLIPS COPIES
 
-makes copies of all films in the folder CLIPS (their first 12 seconds, at most 180 pixels high), keeps them in the
-folder COPIES, and compares each with its original as `mmi-tvr duplicates` does. The line from which two films are alike
-is chosen on every second clip (by name), and what it finds is measured on the others.
+makes copies of all films in the folder CLIPS (their first 12 seconds, at most 180 pixels high) that were saved again,
+cut and framed anew, keeps them in the folder COPIES, and compares each with its original as `mmi-tvr duplicates` does.
+The line from which two films are alike is chosen on every second clip (by name), and what it finds is measured on the
+others.
+
+    python scripts/measure_duplicates.py CLIPS --pictures
+
+does the same with three pictures of each film, by the line that is in use, and keeps nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +29,15 @@ from PIL import Image, ImageDraw
 
 from mmi_tvr.media.names import VIDEO_SUFFIXES
 from mmi_tvr.media.video import sample_with_info
-from mmi_tvr.scoring.fingerprints import LEAST, MOST_PICTURES, may_be_copies, video_fingerprints, video_likeness
+from mmi_tvr.scoring.fingerprints import (
+    LEAST,
+    MOST_PICTURES,
+    fingerprint,
+    may_be_copies,
+    still_likenesses,
+    video_fingerprints,
+    video_likeness,
+)
 from mmi_tvr.types import Video
 from mmi_tvr.utils.intervals import wilson
 
@@ -38,6 +52,10 @@ def as_it_is(picture: Image.Image) -> Image.Image:
 
 def scaled(share: float) -> Edit:
     return lambda picture: picture.resize((round(picture.width * share), round(picture.height * share)))
+
+
+def squeezed(picture: Image.Image) -> Image.Image:
+    return picture.resize((round(0.9 * picture.width), picture.height))
 
 
 def brighter(picture: Image.Image) -> Image.Image:
@@ -95,8 +113,23 @@ COPIES: dict[str, tuple[Edit, float, float, int, int]] = {
     "second half": (as_it_is, 0.5, 0, 28, 1),
 }
 
+# Name -> how a picture changes, and the quality of the JPEG that it is saved as.
+PICTURE_COPIES: dict[str, tuple[Edit, int]] = {
+    "JPEG at quality 30": (as_it_is, 30),
+    "half as wide and high": (scaled(0.5), 95),
+    "both, at quality 40": (scaled(0.5), 40),
+    "15 % brighter": (brighter, 95),
+    "squeezed by a tenth": (squeezed, 95),
+    "3 % cropped off each side": (cropped(0.03), 95),
+    "5 % cropped off each side": (cropped(0.05), 95),
+    "10 % cropped off each side": (cropped(0.1), 95),
+}
+PICTURES = 3  # of a film
+COLUMNS = "share of pairs that are alike, 95 % interval (Wilson), pairs; lowest, highest"
+
 HALVES = ("first half", "second half")
-NOT_COPIES = ("different clips", "halves of a clip")
+DIFFERENT = "different clips"
+NOT_COPIES = (DIFFERENT, "halves of a clip")
 
 
 def make_copies(clip: Path, folder: Path) -> None:
@@ -169,7 +202,7 @@ def measure(films: dict[str, dict[str, Film]], clips: list[str]) -> dict[str, ND
         for kind in COPIES
         if kind not in ("original", *HALVES)
     }
-    likenesses["different clips"] = np.array(
+    likenesses[DIFFERENT] = np.array(
         [
             likeness(originals[one], films[kind][other])
             for one, other in itertools.combinations(clips, 2)
@@ -181,14 +214,67 @@ def measure(films: dict[str, dict[str, Film]], clips: list[str]) -> dict[str, ND
     return likenesses
 
 
+def pictures_of(path: Path) -> list[Image.Image]:
+    """Return pictures of a film at equal distances, at most 720 pixels in size."""
+    _, frames = sample_with_info(Video(path), 2.0, PICTURES, 720)
+    return [Image.fromarray(pixels) for pixels in frames.pixels]
+
+
+def measure_pictures(clips: Sequence[Sequence[Image.Image]]) -> dict[str, NDArray[np.float64]]:
+    """How alike copies of the pictures of clips are to their originals, by kind; of other clips; of the same clip."""
+    originals = [[fingerprint(np.asarray(picture)) for picture in clip] for clip in clips]
+    rows = np.concatenate(originals)
+    likenesses = {
+        kind: still_likenesses(
+            rows, np.stack([fingerprint(_saved(edit(picture), quality)) for clip in clips for picture in clip])
+        )
+        for kind, (edit, quality) in PICTURE_COPIES.items()
+    }
+    clip_of = np.repeat(np.arange(len(clips)), [len(clip) for clip in clips])
+    left, right = np.triu_indices(len(rows), 1)
+    pairs = still_likenesses(rows[left], rows[right])
+    is_same = clip_of[left] == clip_of[right]
+    return likenesses | {DIFFERENT: pairs[~is_same], "another time of the clip": pairs[is_same]}
+
+
+def _saved(picture: Image.Image, quality: int) -> NDArray[np.uint8]:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def report(likenesses: Mapping[str, NDArray[np.float64]], clips: int | None = None) -> None:
+    """Print a line for each kind of pairs; clips: how many trials the intervals are of, else as many as pairs."""
+    for kind, values in likenesses.items():
+        if not len(values):
+            continue
+        share = float(np.mean(values >= LEAST))
+        low, high = wilson(share, clips or len(values))
+        print(
+            f"  {kind:<28} {100 * share:6.1f} [{low:.1f}, {high:.1f}], n = {len(values)};"
+            f" {values.min():.3f}, {values.max():.3f}"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, help="a folder of films")
-    parser.add_argument("copies", type=Path, help="where copies are kept; those that are there are not made again")
+    parser.add_argument(
+        "copies", type=Path, nargs="?", help="where copies are kept; those that are there are not made again"
+    )
+    parser.add_argument("--pictures", action="store_true", help="of pictures of the films, of which nothing is kept")
     args = parser.parse_args()
-    paths = sorted(path for path in args.clips.iterdir() if path.suffix in VIDEO_SUFFIXES)
+    if args.pictures == (args.copies is not None):
+        parser.error("either COPIES, a folder for copies of the films, or --pictures")
+    if not args.clips.is_dir():
+        parser.error(f"{args.clips}: no such folder")
+    paths = sorted(path for path in args.clips.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
     if len(paths) < 4:
         parser.error(f"{args.clips}: {len(paths)} films, and two halves of them have to have pairs: four at least")
+    if args.pictures:
+        print(f"pictures of {len(paths)} clips, LEAST = {LEAST}: {COLUMNS}")
+        report(measure_pictures([pictures_of(path) for path in paths]), len(paths))
+        return
     for path in paths:
         make_copies(path, args.copies)
     names = [path.name for path in paths]
@@ -199,16 +285,8 @@ def main() -> None:
     for least in (0.8, 0.85, 0.88, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96):
         shares = [np.mean(values >= least) for values in (copies, *(chosen_on[kind] for kind in NOT_COPIES))]
         print(f"  {least:.2f} " + " ".join(f"{100 * share:6.1f}" for share in shares))
-    print(
-        f"{len(names[1::2])} other clips, LEAST = {LEAST}: share of pairs, 95 % interval (Wilson), n; lowest, highest"
-    )
-    for kind, values in measured_on.items():
-        count = int((values >= LEAST).sum())
-        low, high = wilson(count / len(values), len(values))
-        print(
-            f"  {kind:<28} {100 * count / len(values):6.1f} [{low:.1f}, {high:.1f}], n = {len(values)};"
-            f" {values.min():.3f}, {values.max():.3f}"
-        )
+    print(f"{len(names[1::2])} other clips, LEAST = {LEAST}: {COLUMNS}")
+    report(measured_on)
 
 
 if __name__ == "__main__":
