@@ -352,9 +352,17 @@ def test_each_direction_is_ranked_by_blocks_of_its_own():
 @pytest.mark.parametrize(("resamples", "p"), [(99, 0.02), (199, 0.01)])
 def test_the_observed_sample_counts_as_one_of_the_resamples(resamples, p):
     """A difference that no resample contradicts has p = 2 (0 + 1) / (resamples + 1), and never 0."""
-    baseline, contender = [9] * 5, [1] * 5
+    baseline, contender = [9] * 20, [1] * 20
     for one, other in ((baseline, contender), (contender, baseline)):
         assert metrics.paired_bootstrap(one, other, resamples=resamples)["R@1"].p == pytest.approx(p)
+
+
+def test_few_videos_that_all_agree_are_little_evidence():
+    """p is no less than a sign test's, however many queries each video has."""
+    for videos, p in ((1, 1.0), (2, 0.5), (3, 0.25), (5, 0.0625)):
+        groups = list(range(videos)) * 4
+        differences = metrics.paired_bootstrap([9] * len(groups), [1] * len(groups), groups)
+        assert differences["R@1"].p == p
 
 
 @settings(max_examples=30)
@@ -378,4 +386,5 @@ def test_paired_differences_equal_a_naive_bootstrap(pairs, seed):
     # A gap that is 0 in exact arithmetic may be a hair off in one of the two ways of computing it.
     if np.abs(gaps[gaps != 0]).min(initial=np.inf) > 1e-9:
         below, above = 1 + np.count_nonzero(gaps <= 0), 1 + np.count_nonzero(gaps >= 0)
-        assert difference.p == pytest.approx(min(1.0, 2 * min(below, above) / 41))
+        p = max(2 * min(below, above) / 41, 2 * 0.5 ** len(members))
+        assert difference.p == pytest.approx(min(1.0, p))

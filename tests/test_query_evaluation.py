@@ -257,11 +257,12 @@ def test_runs_are_compared_query_by_query_in_each_group(tmp_path: Path) -> None:
         compare(first, other)
 
 
-def test_one_query_is_no_evidence_of_a_difference() -> None:
+def test_few_people_are_little_evidence_of_a_difference() -> None:
     one, other = (np.array([1]), np.array([100.0])), (np.array([2]), np.array([50.0]))
     assert query_differences(other, one, ["a"])["mAP"] == (50, 50, 50, 1)
     certain = [(side[0].repeat(20), side[1].repeat(20)) for side in (other, one)]
     assert query_differences(certain[0], certain[1], list(range(20)))["mAP"].p < 0.001
+    assert query_differences(certain[0], certain[1], [number % 3 for number in range(20)])["mAP"].p == 0.25
 
 
 def test_runs_of_queries_and_of_captions_are_not_compared(tmp_path: Path) -> None:

@@ -266,8 +266,8 @@ def paired_bootstrap(
     """Return how much `contender` is above `baseline`, by name of the number.
 
     The same groups are drawn for both (paired bootstrap; Efron and Tibshirani 1993, chapters 13 and 16), which takes
-    out what makes queries hard for either. One group alone is no evidence: p is 1, and its queries are drawn one by
-    one.
+    out what makes queries hard for either. Few groups are little evidence (`two_sided_p`): of one alone p is 1, and its
+    queries are drawn one by one.
 
     Args:
         baseline: 1-based ranks (N,) of one run.
@@ -290,7 +290,7 @@ def paired_bootstrap(
     )
     gaps = resampled_after - resampled_before  # (5, S)
     low, high = np.percentile(gaps, [2.5, 97.5], axis=1)
-    p = two_sided_p(gaps.T) if group_numbers.any() else np.ones(len(NAMES))
+    p = two_sided_p(gaps.T, int(group_numbers.max()) + 1)
     return {
         name: Difference(after[name] - before[name], float(low[row]), float(high[row]), float(p[row]))
         for row, name in enumerate(NAMES)

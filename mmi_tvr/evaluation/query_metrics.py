@@ -76,11 +76,12 @@ def query_differences(
         people: what each query is drawn with.
     """
     gaps = _values(*contender) - _values(*baseline)
-    drawn = resampled_means(gaps, _drawn_together(people, len(gaps)), _RESAMPLES)
+    numbers = _drawn_together(people, len(gaps))
+    drawn = resampled_means(gaps, numbers, _RESAMPLES)
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
-    p = two_sided_p(drawn) if len(gaps) > 1 else np.ones(len(NAMES))  # one query is no evidence
+    p = two_sided_p(drawn, int(numbers.max()) + 1)
     columns = zip(NAMES, gaps.mean(axis=0), low, high, p, strict=True)
-    return {name: Difference(*map(float, numbers)) for name, *numbers in columns}
+    return {name: Difference(*map(float, column)) for name, *column in columns}
 
 
 def _drawn_together(people: Sequence[Hashable], count: int) -> IdArray:
