@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ class FakeRun:
     """What `wandb.init` returns, as far as it is used."""
 
     def __init__(self, **options: object) -> None:
-        self.options, self.logged, self.finished = options, [], False
+        self.options, self.logged, self.finished = options, [], None
 
     def define_metric(self, name: str, step_metric: str) -> None:
         assert (name, step_metric) == ("*", "step")
@@ -27,8 +28,8 @@ class FakeRun:
     def log(self, values: dict[str, float]) -> None:
         self.logged.append(values)
 
-    def finish(self) -> None:
-        self.finished = True
+    def finish(self, exit_code: int) -> None:
+        self.finished = exit_code
 
 
 def test_weights_and_biases_goes_on_in_the_run_that_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,10 +39,10 @@ def test_weights_and_biases_goes_on_in_the_run_that_was_begun(tmp_path: Path, mo
     for step in (0, 4, 0):
         tracker = trackers.make("wandb", tmp_path, step)
         tracker.log(step + 1, {"loss": 0.5})
-        tracker.close()
+        tracker.close(failed=False)
     first, resumed, anew = runs
     assert first.logged == [{"step": 1, "loss": 0.5}]
-    assert first.finished
+    assert first.finished == 0
     assert first.options == {"dir": tmp_path, "id": first.options["id"], "name": tmp_path.name, "resume": "allow"}
     assert resumed.options["id"] == first.options["id"] != anew.options["id"]
 
@@ -68,12 +69,12 @@ def test_a_tracker_that_refuses_is_said_in_a_line_and_the_others_are_closed(
 ) -> None:
     trainer = train_toy.trainer(tmp_path, {"trackers": ["jsonl", "wandb"]})
     refusing_wandb(monkeypatch)
-    closed: list[trackers.JsonLines] = []
+    closed: list[dict[str, bool]] = []
     close = trackers.JsonLines.close
-    monkeypatch.setattr(trackers.JsonLines, "close", lambda tracker: closed.append(tracker) or close(tracker))
+    monkeypatch.setattr(trackers.JsonLines, "close", lambda tracker, **how: closed.append(how) or close(tracker, **how))
     with pytest.raises(UsageError, match=r"wandb: No API key configured.*WANDB_MODE=offline"):
         trainer.run()
-    assert len(closed) == 1
+    assert closed == [{"failed": True}]
 
 
 def assert_all_processes_end(folder: Path) -> None:
@@ -97,11 +98,24 @@ def test_what_a_killed_run_logged_is_forgotten(tmp_path: Path, step: int) -> Non
         tracker = trackers.make("tensorboard", tmp_path, begin)
         for number in steps:
             tracker.log(number, {"loss": loss})
-        tracker.close()
+        tracker.close(failed=False)
     events = reader.EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("loss")
     assert [(event.step, event.value) for event in events] == [
         (number, 0.5 if number <= step else 0.25) for number in range(1, 5)
     ]
+
+
+@pytest.mark.parametrize(("poisoned", "exit_code"), [((), 0), ((0,), 1)])
+def test_a_run_that_an_error_ended_is_no_finished_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poisoned: tuple[int, ...], exit_code: int
+) -> None:
+    run = FakeRun()
+    module = SimpleNamespace(init=lambda **_: run, Error=RuntimeError)
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    trainer = train_toy.trainer(tmp_path, {"trackers": ["wandb"]}, poisoned)
+    with pytest.raises(MmiTvrError) if poisoned else nullcontext():
+        trainer.run()
+    assert run.finished == exit_code
 
 
 def test_a_tracker_is_named_once() -> None:

@@ -163,6 +163,7 @@ class Trainer:
         """
         batches = self._batches()
         open_trackers = self._open_trackers()
+        failed = True
         try:
             with reused_memory(), interruption.stop_event(signal.SIGTERM) as stop_requested:
                 stop = False
@@ -172,9 +173,10 @@ class Trainer:
                     values, stop = self._train_step(batches, stop_requested)
                     values["seconds"] = time.perf_counter() - start
                     self._after_step(stage, values, open_trackers, save=stop or self._reached(until))
+            failed = False
         finally:
             for tracker in open_trackers:
-                tracker.close()
+                tracker.close(failed=failed)
         return Outcome(self._step, self._finished, self._newest_checkpoint, self._best)
 
     @property

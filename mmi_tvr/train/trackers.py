@@ -24,7 +24,9 @@ class Tracker(Protocol):
 
     def log(self, step: int, values: Mapping[str, float]) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, *, failed: bool) -> None:
+        """Write out what is left; failed: an error ended the run."""
+        ...
 
 
 def make(name: str, folder: Path, step: int) -> Tracker:
@@ -45,7 +47,7 @@ def make_all(names: Iterable[str], folder: Path, step: int) -> list[Tracker]:
             opened.append(make(name, folder, step))
     except BaseException:
         for tracker in opened:
-            tracker.close()
+            tracker.close(failed=True)
         raise
     return opened
 
@@ -73,7 +75,7 @@ class JsonLines:
             self._file.write(json.dumps({"step": step, **finite}) + "\n")
             self._file.flush()
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
         self._file.close()
 
 
@@ -89,7 +91,7 @@ class TensorBoard:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
         self._writer.close()
 
 
@@ -120,8 +122,8 @@ class WeightsAndBiases:
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log({"step": step, **values})
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, *, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))
 
 
 def _step(line: str) -> float:
