@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +18,24 @@ Colour = tuple[int, int, int]
 _BASE = Fraction(1, 60_000)
 
 
+@contextmanager
+def usual_priority() -> Iterator[None]:
+    """Give this process its scheduling back at the end; also a decorator.
+
+    The AV1 encoder makes a caller that may (root) a real-time process, and what it starts later: two browsers that wait
+    for each other then stop the whole machine for minutes.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    policy, param = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, param)
+
+
+@usual_priority()
 def make_video(
     path: Path,
     seconds: float = 2.0,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from clock_media import FPS, Frame, Recipe, bars, on_screen, recipes, record, reference, shown
+from media_files import make_video, usual_priority
 
 from mmi_tvr import keyimages
 from mmi_tvr.keyimages.uniform import Options, build
@@ -91,9 +94,16 @@ def test_a_large_file_without_index_is_looked_at_in_places(tmp_path: Path, monke
     assert shown(frames_at(joined, [30.05]).pixels[0]) == 30.0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these classes of scheduling")
+def test_an_encoder_leaves_the_scheduling_of_the_tests_as_it_was(tmp_path: Path) -> None:
+    before = os.sched_getscheduler(0)
+    make_video(tmp_path / "av1.mp4", codec="libsvtav1", b_frames=0, options={"preset": "12"})
+    assert os.sched_getscheduler(0) == before
+
+
 def test_each_frame_of_av1_is_found_after_sampling_left_some_out(tmp_path: Path) -> None:
     path = tmp_path / "av1.mkv"
-    with av.open(str(path), "w") as output:
+    with usual_priority(), av.open(str(path), "w") as output:
         stream = output.add_stream("libsvtav1", rate=FPS, options={"preset": "8", "crf": "20"})
         stream.width, stream.height, stream.pix_fmt = 320, 64, "yuv420p"
         stream.codec_context.gop_size = 20
