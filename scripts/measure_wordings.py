@@ -16,9 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmi_tvr import Encoder
-from mmi_tvr.cli._captioned import add_videos, captioned_videos
+from mmi_tvr.cli._captioned import add_videos, captioned_videos, is_folder
 from mmi_tvr.cli._console import command, out, show_progress
-from mmi_tvr.cli._evaluation_data import GENERATED
 from mmi_tvr.errors import UsageError
 from mmi_tvr.experiments.moving_shapes_split import mean_searcher, split_features
 from mmi_tvr.experiments.recall_table import MeasuredRanks, diagonal_ranks, recall_table
@@ -47,7 +46,7 @@ class RewordedQueries:
 def main() -> None:
     args = _arguments()
     with show_progress() as progress:
-        measure = of_moving_shapes if args.data == GENERATED else of_folder
+        measure = of_folder if is_folder(args) else of_moving_shapes
         table = recall_table(measure(args, progress))
     out.print("\n".join(table), markup=False)
 

@@ -22,8 +22,8 @@ _BASE = Fraction(1, 60_000)
 def usual_priority() -> Iterator[None]:
     """Give this process its scheduling back at the end; also a decorator.
 
-    The AV1 encoder makes a caller that may (root) a real-time process, and what it starts later: two browsers that wait
-    for each other then stop the whole machine for minutes.
+    The AV1 encoder makes a caller that may (root) a real-time process, and what it starts later: a browser and
+    its driver that wait for each other then stop the whole machine for minutes.
     """
     if sys.platform != "linux":
         yield

@@ -69,8 +69,9 @@ def test_a_video_that_cannot_be_read_is_left_out(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"column": None}, "--column A,B: name the columns"),
-        ({"column": "*"}, "--column A,B: name the columns"),
+        ({"column": None}, "--column A,B: name two columns"),
+        ({"column": "*"}, "--column A,B: name two columns"),
+        ({"column": "said"}, "--column A,B: name two columns"),
         ({"column": "said,said"}, "part0/blue.mp4: 1 different caption in said, said; each video has"),
         ({"column": "said,lost"}, "no column 'lost'"),
         ({"mean": True}, "--mean goes with moving_shapes"),
@@ -82,6 +83,22 @@ def test_what_cannot_be_measured_is_one_line(
     vars(arguments).update(changes)
     with pytest.raises(UsageError, match=message):
         _captioned.captioned_videos(arguments, Silent())
+
+
+def test_a_folder_of_which_nothing_can_be_read_is_one_line(arguments: argparse.Namespace, folder: Path) -> None:
+    for path in folder.rglob("*.mp4"):
+        path.write_bytes(b"no video")
+    with pytest.raises(UsageError, match="no video that can be read"):
+        _captioned.captioned_videos(arguments, Silent())
+
+
+def test_a_table_of_captions_goes_with_a_folder(arguments: argparse.Namespace) -> None:
+    assert _captioned.is_folder(arguments)
+    arguments.data = "moving_shapes"
+    with pytest.raises(UsageError, match="--captions and --column go with a folder"):
+        _captioned.is_folder(arguments)
+    arguments.column = None
+    assert not _captioned.is_folder(arguments)
 
 
 def test_a_row_without_a_caption_in_each_column_is_named(arguments: argparse.Namespace, folder: Path) -> None:

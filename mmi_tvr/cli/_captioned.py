@@ -15,6 +15,8 @@ from ..utils.progress import Progress
 from ..utils.wording import counted
 from ._evaluation_data import GENERATED, DataChoice, ModelChoice, load_data, load_model
 
+_FEWEST_COLUMNS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class CaptionedVideos:
@@ -40,17 +42,24 @@ def add_videos(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--column", help="which columns hold captions: one name, several with commas, or * for all")
 
 
+def is_folder(args: argparse.Namespace) -> bool:
+    """Return whether the options of `add_videos` name a folder. UsageError: they do not, and a table of captions."""
+    if args.data == GENERATED and (args.captions or args.column):
+        raise UsageError(f"--captions and --column go with a folder; {GENERATED} has captions of its own")
+    return bool(args.data != GENERATED)
+
+
 def captioned_videos(args: argparse.Namespace, progress: Progress) -> CaptionedVideos:
     """Return the videos of a folder that can be read, by the options of `add_videos`, --model, --limit and --mean.
 
     Raises:
-        UsageError: --mean, no columns are named, or a video has not one caption in each.
+        UsageError: --mean, fewer than two columns are named, a video has not one caption in each, or none can be read.
     """
     if args.mean:
         raise UsageError(f"--mean goes with {GENERATED}; --model clip4clip is the mean of key images of a folder")
     columns = [name.strip() for name in (args.column or "").split(",") if name.strip()]
-    if not columns or columns == ["*"]:
-        raise UsageError("--column A,B: name the columns of captions, with commas")
+    if len(columns) < _FEWEST_COLUMNS:
+        raise UsageError("--column A,B: name two columns of captions or more, with commas")
     choice = DataChoice(args.data, captions=args.captions, column=args.column, limit=args.limit)
     samples = load_data(choice, progress).dataset.samples()
     for sample in samples:
@@ -61,6 +70,8 @@ def captioned_videos(args: argparse.Namespace, progress: Progress) -> CaptionedV
             )
     chosen = load_model(ModelChoice(args.model, None, False, config.load(None, ())))
     readable = chosen.readable(samples, progress)
+    if not readable:
+        raise UsageError(f"{args.data}: no video that can be read (mmi-tvr probe FILE says why)")
     return CaptionedVideos(
         chosen.model, columns, [sample.captions for sample, _ in readable], [embedding for _, embedding in readable]
     )
